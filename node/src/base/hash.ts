@@ -1,0 +1,105 @@
+/**
+ * Hashes. HalfSipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", and its 32-bit variant) is keyed and needs 32-bit
+ * arithmetic only, which JavaScript does fast; it places keys on the ring. CRC-32 (IEEE 802.3, as in zlib) guards bytes.
+ */
+
+import type { ByteString } from './bytes.ts';
+
+/** A checksum function: CRC-32 of `bytes`, continuing from `seed` (0 to start). The runtime injects zlib's native one. */
+export type Checksum = (bytes: Uint8Array, seed?: number) => number;
+
+/** Two 32-bit halves of a 64-bit hash, each an unsigned integer. The object is reused by callers that pass `into`. */
+export interface Hash64 {
+  hi: number;
+  lo: number;
+}
+
+/** A 64-bit key for the keyed hash, as two unsigned 32-bit halves. */
+export interface HashKey {
+  readonly k0: number;
+  readonly k1: number;
+}
+
+const INIT_2 = 0x6c796765;
+const INIT_3 = 0x74656462;
+
+/**
+ * HalfSipHash-2-4 with 64 bits of output over the bytes of `text`.
+ *
+ * @param into receives the result, so that hot paths allocate nothing
+ */
+export function halfSipHash64(key: HashKey, text: ByteString, into: Hash64): Hash64 {
+  let v0 = key.k0 | 0;
+  let v1 = (key.k1 ^ 0xee) | 0;
+  let v2 = (INIT_2 ^ key.k0) | 0;
+  let v3 = (INIT_3 ^ key.k1) | 0;
+  const length = text.length;
+  const words = length >>> 2;
+  // One extra turn takes the tail and the length; four more with 0xff, then 0xdd, finish.
+  for (let word = 0; word <= words; word += 1) {
+    const at = word << 2;
+    let m: number;
+    if (word < words) {
+      m = text.charCodeAt(at) | (text.charCodeAt(at + 1) << 8) | (text.charCodeAt(at + 2) << 16) | (text.charCodeAt(at + 3) << 24);
+    } else {
+      m = (length & 0xff) << 24;
+      const rest = length & 3;
+      if (rest > 2) m |= text.charCodeAt(at + 2) << 16;
+      if (rest > 1) m |= text.charCodeAt(at + 1) << 8;
+      if (rest > 0) m |= text.charCodeAt(at);
+    }
+    v3 ^= m;
+    for (let round = 0; round < 2; round += 1) {
+      v0 = (v0 + v1) | 0;
+      v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+      v0 = (v0 << 16) | (v0 >>> 16);
+      v2 = (v2 + v3) | 0;
+      v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+      v0 = (v0 + v3) | 0;
+      v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+      v2 = (v2 + v1) | 0;
+      v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+      v2 = (v2 << 16) | (v2 >>> 16);
+    }
+    v0 ^= m;
+  }
+  v2 ^= 0xee;
+  for (let half = 0; half < 2; half += 1) {
+    for (let round = 0; round < 4; round += 1) {
+      v0 = (v0 + v1) | 0;
+      v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
+      v0 = (v0 << 16) | (v0 >>> 16);
+      v2 = (v2 + v3) | 0;
+      v3 = ((v3 << 8) | (v3 >>> 24)) ^ v2;
+      v0 = (v0 + v3) | 0;
+      v3 = ((v3 << 7) | (v3 >>> 25)) ^ v0;
+      v2 = (v2 + v1) | 0;
+      v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
+      v2 = (v2 << 16) | (v2 >>> 16);
+    }
+    if (half === 0) {
+      into.lo = (v1 ^ v3) >>> 0;
+      v1 ^= 0xdd;
+    } else {
+      into.hi = (v1 ^ v3) >>> 0;
+    }
+  }
+  return into;
+}
+
+const TABLE = ((): Uint32Array => {
+  const table = new Uint32Array(256);
+  for (let byte = 0; byte < 256; byte += 1) {
+    let crc = byte;
+    for (let bit = 0; bit < 8; bit += 1) crc = (crc & 1) === 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+    table[byte] = crc >>> 0;
+  }
+  return table;
+})();
+
+/** CRC-32 in plain JavaScript: equal to `zlib.crc32`, for the rooms that may not import it. */
+export const crc32: Checksum = (bytes, seed = 0) => {
+  let crc = ~seed;
+  for (const byte of bytes) crc = (TABLE[(crc ^ byte) & 0xff] ?? 0) ^ (crc >>> 8);
+  return ~crc >>> 0;
+};
