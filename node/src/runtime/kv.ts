@@ -1,0 +1,225 @@
+/**
+ * The key-value service as the client protocols, the command line and the simulator see it. `runtime/node.ts` holds the one
+ * implementation (`CoterieNode.open(options)`).
+ *
+ * Invariants every implementation keeps:
+ * - Failures are `CoterieError`s, thrown when the answer is immediate, else by rejection; a failed write carries its `outcome`.
+ * - An operation answers within its timeout, or fails with TIMEOUT.
+ * - Keys, values, contexts and operation ids passed in are borrowed until the call returns.
+ */
+
+import type { ByteString } from '../base/bytes.ts';
+import type { Outcome } from '../base/errors.ts';
+
+/** An answer given at once where everything needed is in this process's memory, else a promise of it. */
+export type Maybe<T> = T | Promise<T>;
+
+/** A hybrid time: milliseconds since 1970, and a counter 0 to 65,535 that orders what happened within one of them. */
+export interface VersionTime {
+  readonly ms: number;
+  readonly logical: number;
+}
+
+/** One live value of a key. A key has several (siblings) only after truly concurrent writes with contexts. */
+export interface Version {
+  /** Immutable; it may alias a cache block, so keep a copy if you keep it. */
+  readonly value: Uint8Array;
+  /** Milliseconds since 1970; 0 = never expires. */
+  readonly expireAtMs: number;
+  readonly time: VersionTime;
+}
+
+/** Which replicas may count: `strict` only primaries of the current epoch. `sloppy` is refused with UNSUPPORTED so far. */
+export type QuorumKind = 'strict' | 'sloppy';
+
+export interface ReadOptions {
+  /** Answers to wait for, 1 to N; the bucket's R by default. */
+  readonly r?: number;
+  readonly quorum?: QuorumKind;
+  /** Whole milliseconds, 1 to 60,000; 5,000 by default. */
+  readonly timeoutMs?: number;
+}
+
+export interface WriteOptions {
+  /** Durable acknowledgements to wait for, 1 to N; the bucket's W by default. */
+  readonly w?: number;
+  readonly quorum?: QuorumKind;
+  /** Whole milliseconds, 1 to 60,000; 5,000 by default. */
+  readonly timeoutMs?: number;
+  /** A context token from an earlier answer about the same key: the write replaces exactly what that answer showed. */
+  readonly context?: Uint8Array;
+  /** 16 bytes: a retry with the same id within 10 minutes is the same write, through any node. */
+  readonly operationId?: Uint8Array;
+}
+
+export interface PutExpiry {
+  /** Milliseconds since 1970; 0 or absent = never. One in the past makes the value expire at once. */
+  readonly expireAtMs?: number;
+  /** Keeps the expiry that the key has now. */
+  readonly keepTtl?: boolean;
+}
+
+export interface ReadResult {
+  /** Newest first; empty where the key was never written, is deleted or has expired. */
+  readonly versions: readonly Version[];
+  /** Also of a deleted or expired key; `undefined` where the key was never written. */
+  readonly context: Uint8Array | undefined;
+}
+
+export interface WriteResult {
+  /** Covers this write and everything that it replaced. */
+  readonly context: Uint8Array;
+  /** A live value was there before, as the coordinator saw it. */
+  readonly existed: boolean;
+  /** Live values after the write: more than one are siblings. */
+  readonly siblings: number;
+}
+
+export interface ExpireResult {
+  /** False where there was no live value. */
+  readonly changed: boolean;
+}
+
+export interface ScanOptions {
+  readonly timeoutMs?: number;
+}
+
+export interface ScanResult {
+  /** Where to go on; `''` when everything has been seen. It holds all the state there is: any node goes on from it. */
+  readonly cursor: string;
+  /** In token order. Every key present from the first call to the last one is answered at least once. */
+  readonly keys: readonly ByteString[];
+}
+
+export type Consistency = 'eventual' | 'strong';
+
+export interface Bucket {
+  readonly id: number;
+  readonly name: string;
+  readonly consistency: Consistency;
+  readonly r: number;
+  readonly w: number;
+  readonly blindWrites: 'newest' | 'quorum';
+}
+
+/** What this node knows of a member: itself, a member it is connected to, or one it cannot reach. */
+export type MemberState = 'self' | 'connected' | 'unreachable';
+
+export interface MemberView {
+  /** Of the store that fills the slot; `undefined` until this node has met it. */
+  readonly id: string | undefined;
+  readonly name: string;
+  readonly host: string;
+  readonly peerPort: number;
+  readonly respPort: number;
+  readonly httpPort: number;
+  readonly zone: string;
+  readonly rack: string;
+  readonly weight: number;
+  readonly state: MemberState;
+  /** Partitions it is a primary of. */
+  readonly partitions: number;
+}
+
+export interface ClusterView {
+  readonly clusterId: string;
+  readonly epoch: number;
+  readonly n: number;
+  readonly q: number;
+  /** This node's slot. */
+  readonly self: string;
+  readonly buckets: readonly Bucket[];
+  readonly members: readonly MemberView[];
+}
+
+export interface RingView {
+  readonly epoch: number;
+  readonly n: number;
+  readonly q: number;
+  readonly tokenHash: string;
+  readonly tokenSeed: string;
+  /** Names of the members, in the order that `partitions` counts them. */
+  readonly members: readonly string[];
+  /** For each partition its primaries in order, as positions in `members`. */
+  readonly partitions: readonly (readonly number[])[];
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not, one sentence each; empty when ready. */
+  readonly reasons: readonly string[];
+}
+
+/** How far a blank or rewound store has come with copying its partitions. */
+export interface SynchronisationView {
+  readonly synchronised: boolean;
+  readonly partitionsTotal: number;
+  readonly partitionsDone: number;
+  /** Why it waits, if it does. */
+  readonly waitingFor: string | undefined;
+}
+
+export interface NodeStats {
+  readonly storeId: string;
+  readonly boot: number;
+  readonly actorEpoch: number;
+  readonly uptimeMs: number;
+  /** Client operations under way on this node. */
+  readonly operationsInFlight: number;
+  /** Counts since start, by metric name (`reads`, `writes`, `readRepairs`, `hedges`, `forwards`, `busy`, `timeouts`, …). */
+  readonly counters: Readonly<Record<string, number>>;
+  readonly synchronisation: SynchronisationView;
+  /** The engine's own figures. */
+  readonly engine: Readonly<Record<string, unknown>>;
+}
+
+export interface KvLimits {
+  /** 1,024. */
+  readonly keyBytes: number;
+  /** Key plus value; 10,240 by default, at most 1 MiB. */
+  readonly pairBytes: number;
+}
+
+/** This node's own copy of a key, for operators and tests: no quorum, no repair. */
+export interface LocalCopy {
+  readonly versions: readonly Version[];
+  /** The 8-byte clock digest as hexadecimal; `undefined` where there is no copy. Equal digests mean equal copies. */
+  readonly digest: string | undefined;
+  /** The stored object, encoded. */
+  readonly bytes: Uint8Array | undefined;
+}
+
+export interface KvNode {
+  readonly limits: KvLimits;
+  bucket(name: string): Bucket | undefined;
+  get(bucket: string, key: ByteString, options: ReadOptions): Maybe<ReadResult>;
+  put(bucket: string, key: ByteString, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): Maybe<WriteResult>;
+  /** `existed` of the answer tells whether there was something to delete. */
+  delete(bucket: string, key: ByteString, options: WriteOptions): Maybe<WriteResult>;
+  /** @param atMs milliseconds since 1970; 0 makes the key persist */
+  expire(bucket: string, key: ByteString, atMs: number, options: WriteOptions): Maybe<ExpireResult>;
+  /**
+   * @param cursor `''` to start, else one that an earlier call answered
+   * @param count about how many keys to answer, 1 to 10,000
+   * @throws CoterieError REQUEST_INVALID for a broken cursor, NO_QUORUM, TIMEOUT
+   */
+  scan(bucket: string, cursor: string, count: number, options: ScanOptions): Promise<ScanResult>;
+  /** Live keys of the bucket, by asking enough replicas of every partition: it reads the whole bucket. */
+  count(bucket: string, options: ScanOptions): Promise<number>;
+  local(bucket: string, key: ByteString): Promise<LocalCopy>;
+  cluster(): ClusterView;
+  ring(): RingView;
+  ready(): Readiness;
+  stats(): NodeStats;
+  /** The wall clock that expiry is judged by. */
+  nowMs(): number;
+  /** Listens for peers, connects to them and begins to synchronise if it has to. */
+  start(): Promise<void>;
+  /** Refuses new work, lets what runs end within `graceMs`, marks the store as stopped cleanly, and closes everything. */
+  stop(graceMs?: number): Promise<void>;
+}
+
+/** The outcome of a failed write where the caller needs one. */
+export function outcomeOf(error: { readonly outcome?: Outcome | undefined }): Outcome {
+  return error.outcome ?? 'unknown';
+}
