@@ -1,0 +1,68 @@
+/** Jobs for the tests of NodeExecutor. */
+
+import { CoterieError } from '../../src/base/errors.ts';
+import type { Job } from '../../src/env/executor.ts';
+import type { SyncVfs } from '../../src/env/vfs.ts';
+
+const module = import.meta.url;
+
+/** Adds 1 to the shared counter in each of `slices` slices, noting its letter in the shared trace. */
+export const trace: Job<{ letter: string; slices: number; shared: SharedArrayBuffer }, number> = {
+  name: 'trace',
+  module,
+  *run({ letter, slices, shared }): Generator<undefined, number, undefined> {
+    const bytes = new Uint8Array(shared);
+    for (let slice = 0; slice < slices; slice += 1) {
+      bytes[0] = (bytes[0] ?? 0) + 1;
+      bytes[bytes[0] ?? 0] = letter.charCodeAt(0);
+      yield;
+    }
+    return slices;
+  },
+};
+
+/** Turns until the shared flag is set: it shows that others run meanwhile. */
+export const waitForFlag: Job<SharedArrayBuffer, string> = {
+  name: 'waitForFlag',
+  module,
+  *run(shared): Generator<undefined, string, undefined> {
+    while (new Uint8Array(shared)[0] === 0) yield;
+    return 'seen';
+  },
+};
+
+export const writeFile: Job<{ path: string; text: string }, number> = {
+  name: 'writeFile',
+  module,
+  *run({ path, text }, disk: SyncVfs): Generator<undefined, number, undefined> {
+    const file = disk.open(path, 'create');
+    yield;
+    file.write(Buffer.from(text), 0);
+    file.dataSync();
+    yield;
+    const size = file.size();
+    file.close();
+    return size;
+  },
+};
+
+export const fail: Job<'coded' | 'plain' | 'die' | 'uncloneable', unknown> = {
+  name: 'fail',
+  module,
+  *run(how): Generator<undefined, unknown, undefined> {
+    yield;
+    switch (how) {
+      case 'coded':
+        throw new CoterieError('DATA_DAMAGED', 'block 7');
+      case 'plain':
+        throw new RangeError('out of it');
+      case 'die':
+        setImmediate(() => {
+          throw new Error('not in a job');
+        });
+        for (;;) yield;
+      case 'uncloneable':
+        return () => 'functions cannot cross';
+    }
+  },
+};
