@@ -22,7 +22,7 @@ export interface VersionTime {
 
 /** One live value of a key. A key has several (siblings) only after truly concurrent writes with contexts. */
 export interface Version {
-  /** Immutable; it may alias a cache block, so keep a copy if you keep it. */
+  /** Never changes. Of an answer given at once it is borrowed: valid until the turn of the loop ends. Of a promised answer it is yours. */
   readonly value: Uint8Array;
   /** Milliseconds since 1970; 0 = never expires. */
   readonly expireAtMs: number;
@@ -85,7 +85,7 @@ export interface ScanOptions {
 }
 
 export interface ScanResult {
-  /** Where to go on; `''` when everything has been seen. It holds all the state there is: any node goes on from it. */
+  /** Where to go on, a whole number below 2^64; `'0'` when everything has been seen. It is all the state there is: any node goes on from it. */
   readonly cursor: string;
   /** In token order. Every key present from the first call to the last one is answered at least once. */
   readonly keys: readonly ByteString[];
@@ -199,7 +199,7 @@ export interface KvNode {
   /** @param atMs milliseconds since 1970; 0 makes the key persist */
   expire(bucket: string, key: ByteString, atMs: number, options: WriteOptions): Maybe<ExpireResult>;
   /**
-   * @param cursor `''` to start, else one that an earlier call answered
+   * @param cursor `'0'` to start, else one that an earlier call answered
    * @param count about how many keys to answer, 1 to 10,000
    * @throws CoterieError REQUEST_INVALID for a broken cursor, NO_QUORUM, TIMEOUT
    */

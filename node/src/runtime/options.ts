@@ -1,0 +1,75 @@
+/** What a node is made from: its slot, its directory, its environment, its limits; all but the first four have defaults. */
+
+import type { Address, Network } from '../env/network.ts';
+import type { Clock } from '../env/clock.ts';
+import type { Executor } from '../env/executor.ts';
+import type { MemberName } from '../base/ids.ts';
+import type { Random } from '../env/random.ts';
+import type { Vfs } from '../env/vfs.ts';
+import type { Topology } from '../cluster/ring/topology.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { MetricRegistry } from '../telemetry/metrics.ts';
+import type { EngineOptions } from '../storage/engine.ts';
+import type { Policies } from './policies.ts';
+
+/** Everything that is not pure, injected. */
+export interface NodeEnvironment {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly network: Network;
+  readonly vfs: Vfs;
+  readonly executor: Executor;
+}
+
+/** Engine settings that a node passes on. */
+export type EngineSettings = Partial<Omit<EngineOptions, 'directory' | 'vfs' | 'executor' | 'clock' | 'random' | 'log'>>;
+
+export interface NodeLimits {
+  /** Longest key in bytes; 1,024. */
+  readonly keyBytes: number;
+  /** Largest key and value together in bytes, up to 1 MiB; 10,240. */
+  readonly pairBytes: number;
+  /** Deadline of an operation that names none, in ms; 5,000. */
+  readonly timeoutMs: number;
+  /** Client operations under way at once; more are refused with BUSY. 16,384. */
+  readonly operations: number;
+  /** Requests of peers under way at once; more are refused with BUSY. 16,384. */
+  readonly peerRequests: number;
+}
+
+/** Durations of the store's bookkeeping, in ms. */
+export interface NodeTimings {
+  /** How far ahead of now the hybrid clock is leased on disk; at most 1,000. It bounds the wait after an unclean restart. */
+  readonly timeLeaseMs: number;
+  /** How long a restarted store waits for peers that may know that its disk was rewound. 1,000. */
+  readonly confirmMs: number;
+  /** Pause before a failed copy from another store is tried again. 500. */
+  readonly copyRetryMs: number;
+}
+
+export interface NodeOptions {
+  readonly name: MemberName;
+  readonly topology: Topology;
+  /** Directory of this store; made if missing. */
+  readonly directory: string;
+  readonly env: NodeEnvironment;
+  /** Where to listen for peers; the topology's address of this member by default. */
+  readonly listen?: Address;
+  readonly engine?: EngineSettings;
+  readonly limits?: Partial<NodeLimits>;
+  readonly timings?: Partial<NodeTimings>;
+  readonly log?: Logger;
+  readonly metrics?: MetricRegistry;
+  /** For the simulator's mutants; the shipped ones by default. */
+  readonly policies?: Partial<Policies>;
+}
+
+export const DEFAULT_LIMITS: NodeLimits = {
+  keyBytes: 1024,
+  pairBytes: 10_240,
+  timeoutMs: 5000,
+  operations: 16_384,
+  peerRequests: 16_384,
+};
+
+export const DEFAULT_TIMINGS: NodeTimings = { timeLeaseMs: 1000, confirmMs: 1000, copyRetryMs: 500 };
