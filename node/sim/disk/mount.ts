@@ -131,14 +131,14 @@ export class SimMount implements Mounted {
     let node = volume.medium.find(path);
     if (mode === 'create' && node !== undefined) throw new VfsError('EXISTS', path, 'open');
     if (mode === 'read' && node === undefined) {
-      volume.look('open', path, 0, this, synchronous);
+      volume.look('open', path, this, synchronous);
       throw new VfsError('NOT_FOUND', path, 'open');
     }
     if (node === undefined) {
       volume.perform({ kind: 'create', path }, this, synchronous);
       node = volume.medium.find(path);
     } else {
-      volume.look('open', path, 0, this, synchronous);
+      volume.look('open', path, this, synchronous);
     }
     if (node === undefined || volume.medium.nodes.get(node)?.kind !== 'file') throw new VfsError('IO', path, 'open');
     volume.medium.file(node).handles += 1;
@@ -156,7 +156,7 @@ export class SimMount implements Mounted {
 
   /** @throws VfsError, Fenced */
   readAt(handle: Handle, into: Uint8Array, position: number, synchronous: boolean): number {
-    this.volume.look('read', handle.path, into.length, this, synchronous);
+    this.volume.look('read', handle.path, this, synchronous, into.length, position);
     const file = this.volume.medium.file(handle.node);
     const length = Math.max(0, Math.min(into.length, file.size - position));
     into.set(file.bytes.subarray(position, position + length));
@@ -164,12 +164,12 @@ export class SimMount implements Mounted {
   }
 
   list(path: string, synchronous: boolean): string[] {
-    this.volume.look('list', path, 0, this, synchronous);
+    this.volume.look('list', path, this, synchronous);
     return [...this.volume.medium.directory(path, 'list').entries.keys()].sort();
   }
 
   sizeOf(path: string, synchronous: boolean): number | undefined {
-    this.volume.look('stat', path, 0, this, synchronous);
+    this.volume.look('stat', path, this, synchronous);
     const id = this.volume.medium.find(path);
     const node = id === undefined ? undefined : this.volume.medium.nodes.get(id);
     return node?.kind === 'file' ? node.size : undefined;
@@ -238,7 +238,7 @@ class MountFile implements VfsFile {
     const closed = this.#closed('size');
     if (closed !== undefined) return Promise.reject(closed);
     return this.#mount.later('stat', this.path, 0, () => {
-      this.#mount.volume.look('stat', this.path, 0, this.#mount, false);
+      this.#mount.volume.look('stat', this.path, this.#mount, false);
       return this.#mount.volume.medium.file(this.#handle.node).size;
     });
   }
@@ -287,7 +287,7 @@ class MountVfs implements Vfs {
 
   freeBytes(path: string): Promise<number> {
     return this.#mount.later('stat', path, 0, () => {
-      this.#mount.volume.look('stat', path, 0, this.#mount, false);
+      this.#mount.volume.look('stat', path, this.#mount, false);
       return this.#mount.volume.freeBytes();
     });
   }
@@ -295,7 +295,7 @@ class MountVfs implements Vfs {
   lock(path: string): Promise<VfsLock> {
     const mount = this.#mount;
     return mount.later('lock', path, 0, () => {
-      mount.volume.look('lock', path, 0, mount, false);
+      mount.volume.look('lock', path, mount, false);
       mount.volume.takeLock(path, mount);
       try {
         if (mount.volume.medium.find(path) === undefined) mount.volume.perform({ kind: 'create', path }, mount, false);
@@ -353,7 +353,7 @@ class MountSyncFile implements SyncFile {
   size(): number {
     this.#checkOpen('size');
     this.#mount.charge('stat', this.path, 0);
-    this.#mount.volume.look('stat', this.path, 0, this.#mount, true);
+    this.#mount.volume.look('stat', this.path, this.#mount, true);
     return this.#mount.volume.medium.file(this.#handle.node).size;
   }
 

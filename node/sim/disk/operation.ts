@@ -9,6 +9,8 @@ export interface Operation {
   readonly path: string;
   /** Bytes to read or write; 0 for the others. */
   readonly bytes: number;
+  /** Where in the file a `read` or `write` starts; 0 for the others. */
+  readonly position: number;
   /** True for `create`, `mkdir`, `write`, `truncate`, `dataSync`, `rename`, `unlink` and `syncDir`. */
   readonly changes: boolean;
   /** Its number among the operations with the same `changes`. */

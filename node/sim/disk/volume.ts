@@ -70,6 +70,11 @@ export class SimVolume {
     return Math.max(0, Math.min(this.capacityBytes - this.#medium.usedBytes(), Number.MAX_SAFE_INTEGER));
   }
 
+  /** Every file's path and length, sorted by path. */
+  files(): { path: string; size: number }[] {
+    return this.#medium.files();
+  }
+
   powerLoss(): void {
     const fenced = [...this.#mounts];
     this.#finishSome(this.#medium, fenced);
@@ -150,8 +155,9 @@ export class SimVolume {
     this.#inFlight.delete(change);
     this.#checkAlive(mount);
     const bytes = change.kind === 'write' ? change.bytes.length : 0;
+    const position = change.kind === 'write' ? change.position : 0;
     this.current = change;
-    const verdict = this.judge({ kind: change.kind, path: change.path, bytes, changes: true, index: this.changes, synchronous });
+    const verdict = this.judge({ kind: change.kind, path: change.path, bytes, position, changes: true, index: this.changes, synchronous });
     this.current = undefined;
     this.changes += 1;
     switch (verdict) {
@@ -175,9 +181,9 @@ export class SimVolume {
   }
 
   /** Judges an operation that changes nothing. @throws VfsError; Fenced */
-  look(kind: OperationKind, path: string, bytes: number, mount: Mounted, synchronous: boolean): void {
+  look(kind: OperationKind, path: string, mount: Mounted, synchronous: boolean, bytes = 0, position = 0): void {
     this.#checkAlive(mount);
-    const verdict = this.judge({ kind, path, bytes, changes: false, index: this.looks, synchronous });
+    const verdict = this.judge({ kind, path, bytes, position, changes: false, index: this.looks, synchronous });
     this.looks += 1;
     switch (verdict) {
       case 'ok':
