@@ -1,0 +1,84 @@
+# Every target works as the first command typed in a fresh clone: what it needs is installed and generated on the way.
+.DEFAULT_GOAL := help
+.PHONY: help run test check build lint format sim bench fuzz transcripts clean deps proto
+
+BIN       := node_modules/.bin
+NODE      := $(BIN)/node
+INSTALLED := node_modules/.package-lock.json
+GENERATED := node/src/transport/gen/peer.js
+JEST      := $(NODE) --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js
+WANTED    := $(shell sed -n 's/.*"node": "\([0-9.]*\)".*/v\1/p' package.json)
+
+# Variables of the targets; `make sim SEED=42`.
+NODES   ?= 5
+ZONES   ?= 3
+SEEDS   ?= 200
+FIRST   ?= 1
+COUNT   ?= 1000000
+NAME    ?= engine
+TESTS   ?=
+
+help: ## Show this help
+	@echo 'Coterie: a Dynamo-style key-value store. Targets:'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+
+run: deps ## Start a cluster on loopback and show how to try it (NODES=5 ZONES=3)
+	@exec $(NODE) node/bin/coterie.js dev --nodes $(NODES) --zones $(ZONES)
+
+test: deps ## Run every test (TESTS=path runs some)
+	@$(JEST) --json --outputFile=node_modules/.test-results.json $(TESTS)
+
+check: deps ## Types, lint, import rules, formatting, stale generated files
+	@echo 'types';      $(BIN)/tsc -b
+	@echo 'lint';       $(BIN)/eslint --cache --cache-location node_modules/.cache/eslint --max-warnings 0 .
+	@echo 'imports';    $(BIN)/depcruise --config .dependency-cruiser.cjs node/src node/sim node/bench node/test
+	@echo 'formatting'; $(BIN)/prettier --check --log-level warn .
+	@echo 'generated';  $(NODE) .ci/stale.js
+
+build: deps ## Compile to JavaScript in node/dist
+	@$(BIN)/tsc -b node
+	@mkdir -p node/dist/transport/gen && cp node/src/transport/gen/* node/dist/transport/gen/
+
+lint: deps ## Lint, and mend what can be mended
+	@$(BIN)/eslint --fix .
+
+format: deps ## Format every file
+	@$(BIN)/prettier --write --log-level warn .
+
+sim: deps ## Simulate: SEEDS=200 [FIRST=1] | SEED=42 (a readable trace) | MUTANTS=1
+ifdef MUTANTS
+	@$(NODE) node/sim/main.ts --mutants
+else ifdef SEED
+	@$(NODE) node/sim/main.ts --seed $(SEED)
+else
+	@$(NODE) node/sim/main.ts --seeds $(SEEDS) --first $(FIRST)
+endif
+
+bench: deps ## Measure against peers: NAME=engine | resp | http | cluster | big
+	@$(NODE) node/bench/main.ts $(NAME)
+
+fuzz: deps ## Fuzz the three protocols with COUNT=1000000 mutated inputs each
+	@$(NODE) node/test/fuzz/resp.ts --count $(COUNT)
+	@$(NODE) node/test/fuzz/http.ts --count $(COUNT)
+	@$(NODE) node/test/fuzz/peer.ts --count $(COUNT)
+
+transcripts: deps ## Record the golden RESP transcripts from redis-server
+	@$(NODE) node/test/conformance/record.ts
+
+clean: ## Remove what was built (not ./.coterie, your data)
+	@rm -rf node/dist node/src/transport/gen node/bench/out node_modules/.cache
+
+deps: $(INSTALLED) $(GENERATED)
+	@test "$$($(NODE) -v 2>/dev/null)" = "$(WANTED)" || { \
+	  echo "Coterie runs on Node $(WANTED), which npm installs as the package 'node'; found '$$($(NODE) -v 2>&1 | head -1)' at $(NODE)."; \
+	  echo "If npm is set to ignore install scripts, allow this one: npm rebuild node --ignore-scripts=false"; exit 1; }
+
+$(INSTALLED): package.json package-lock.json node/package.json
+	@command -v npm >/dev/null || { echo 'Coterie needs Node >= 20 with npm: https://nodejs.org'; exit 1; }
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(GENERATED): $(wildcard node/proto/*.proto) node/package.json | $(INSTALLED)
+	@npm run --silent -w node proto
+	@touch $@

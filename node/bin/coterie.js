@@ -1,0 +1,7 @@
+#!/usr/bin/env node
+// Starts the command line: the compiled one where there is one (images), else the sources, which Node runs as they are.
+import { existsSync } from 'node:fs';
+
+const compiled = new URL('../dist/main.js', import.meta.url);
+const sources = new URL('../src/main.ts', import.meta.url);
+await import((existsSync(sources) ? sources : compiled).href);
