@@ -1,0 +1,43 @@
+/** Every bound of the transport, in one place. Bytes and milliseconds. */
+
+export interface TransportLimits {
+  /** Largest payload of one request or reply, chunks joined. */
+  readonly maxMessageBytes: number;
+  /** Bytes of unfinished chunked messages that one connection may hold. */
+  readonly maxAssemblyBytes: number;
+  /** Bytes waiting to be sent to one peer; above it requests fail with BUSY. */
+  readonly maxQueueBytes: number;
+  /** Requests under way to one peer; above it they fail with BUSY. */
+  readonly maxRequests: number;
+  /** Unanswered requests of one incoming connection; at it the connection is not read until one is answered. */
+  readonly maxIncoming: number;
+  /** Incoming connections at a time; above it the newest is closed. */
+  readonly maxConnections: number;
+  readonly connectTimeoutMs: number;
+  /** From the connection's first moment to the end of the handshake. */
+  readonly handshakeTimeoutMs: number;
+  /** A connection silent for so long is probed, */
+  readonly probeMs: number;
+  /** and silent for so long is given up. */
+  readonly silenceMs: number;
+  /** Delays before the next attempt to connect: doubled from the first to the last, each cut by up to half at random. */
+  readonly reconnectFirstMs: number;
+  readonly reconnectLastMs: number;
+}
+
+const MIB = 1024 * 1024;
+
+export const DEFAULT_LIMITS: TransportLimits = {
+  maxMessageBytes: 16 * MIB,
+  maxAssemblyBytes: 64 * MIB,
+  maxQueueBytes: 32 * MIB,
+  maxRequests: 16_384,
+  maxIncoming: 4096,
+  maxConnections: 4096,
+  connectTimeoutMs: 2000,
+  handshakeTimeoutMs: 5000,
+  probeMs: 1000,
+  silenceMs: 5000,
+  reconnectFirstMs: 50,
+  reconnectLastMs: 3000,
+};
