@@ -6,58 +6,68 @@
 /** Whether a failed write may have taken effect: `none` it certainly did not, `unknown` it may have. */
 export type Outcome = 'none' | 'unknown';
 
-export type ErrorCode =
+export const ERROR_CODES = [
   // What the caller asked for is wrong.
-  | 'KEY_EMPTY'
-  | 'KEY_TOO_LONG'
-  | 'PAIR_TOO_LARGE'
-  | 'QUORUM_INVALID'
-  | 'TIMEOUT_INVALID'
-  | 'EXPIRY_INVALID'
-  | 'BUCKET_UNKNOWN'
-  | 'CONTEXT_BROKEN'
-  | 'CONTEXT_FOREIGN'
-  | 'OPERATION_ID_INVALID'
-  | 'OPERATION_ID_REUSED'
-  | 'ENCODING_INVALID'
-  | 'REQUEST_INVALID'
-  | 'UNSUPPORTED'
-  | 'NOT_FOUND'
-  | 'UNAUTHORIZED'
-  | 'FORBIDDEN'
+  'KEY_EMPTY',
+  'KEY_TOO_LONG',
+  'PAIR_TOO_LARGE',
+  'QUORUM_INVALID',
+  'TIMEOUT_INVALID',
+  'EXPIRY_INVALID',
+  'BUCKET_UNKNOWN',
+  'CONTEXT_BROKEN',
+  'CONTEXT_FOREIGN',
+  'OPERATION_ID_INVALID',
+  'OPERATION_ID_REUSED',
+  'ENCODING_INVALID',
+  'REQUEST_INVALID',
+  'UNSUPPORTED',
+  'NOT_FOUND',
+  'UNAUTHORIZED',
+  'FORBIDDEN',
   // The key's history has outgrown its bounds.
-  | 'SIBLINGS_TOO_MANY'
-  | 'CLOCK_TOO_LARGE'
+  'SIBLINGS_TOO_MANY',
+  'CLOCK_TOO_LARGE',
   // The cluster cannot do it now.
-  | 'TIMEOUT'
-  | 'NO_QUORUM'
-  | 'BUSY'
-  | 'NOT_SYNCHRONISED'
-  | 'CLOCK_SKEW'
-  | 'CANCELLED'
-  | 'CLOSED'
+  'TIMEOUT',
+  'NO_QUORUM',
+  'BUSY',
+  'NOT_SYNCHRONISED',
+  'CLOCK_SKEW',
+  'CANCELLED',
+  'CLOSED',
   // The disk.
-  | 'DISK_FULL'
-  | 'DISK_FAILED'
-  | 'DATA_DAMAGED'
-  | 'DATA_DIR_IN_USE'
-  | 'DATA_DIR_FOREIGN'
-  | 'DATA_DIR_NEWER'
+  'DISK_FULL',
+  'DISK_FAILED',
+  'DATA_DAMAGED',
+  'DATA_DIR_IN_USE',
+  'DATA_DIR_FOREIGN',
+  'DATA_DIR_NEWER',
   // Configuration and start.
-  | 'SETTING_UNKNOWN'
-  | 'SETTING_INVALID'
-  | 'CLUSTER_TOO_SMALL'
-  | 'PORT_IN_USE'
+  'SETTING_UNKNOWN',
+  'SETTING_INVALID',
+  'CLUSTER_TOO_SMALL',
+  'PORT_IN_USE',
   // Between nodes.
-  | 'FRAME_INVALID'
-  | 'FRAME_TOO_LARGE'
-  | 'PEER_FOREIGN'
-  | 'PEER_INCOMPATIBLE'
-  | 'PEER_REMOVED'
-  | 'PEER_UNREACHABLE'
-  | 'EPOCH_STALE'
+  'FRAME_INVALID',
+  'FRAME_TOO_LARGE',
+  'PEER_FOREIGN',
+  'PEER_INCOMPATIBLE',
+  'PEER_REMOVED',
+  'PEER_UNREACHABLE',
+  'EPOCH_STALE',
   // A bug in Coterie itself.
-  | 'INTERNAL';
+  'INTERNAL',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+const KNOWN_CODES: ReadonlySet<string> = new Set(ERROR_CODES);
+
+/** Whether a code that came from elsewhere is one that this version knows. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return KNOWN_CODES.has(code);
+}
 
 export interface ErrorDetails {
   /** For writes: whether the failed write may have happened. */
