@@ -19,7 +19,8 @@ export interface Operation {
   readonly synchronous: boolean;
 }
 
-export type Verdict = 'ok' | 'no-space' | 'io' | 'power-loss' | 'process-death';
+/** `ignored`: the disk reports it as done and does nothing. */
+export type Verdict = 'ok' | 'ignored' | 'no-space' | 'io' | 'power-loss' | 'process-death';
 
 /** What the synchronous calls of a fenced mount throw. It is no VfsError: nothing may mistake it for a failure to handle. */
 export class Fenced extends Error {

@@ -9,7 +9,7 @@
  *
  * - Every call of a mount is an `Operation` (operation.ts) shown to `judge` just before it takes effect, numbered from 0 in two sequences: those that
  *   change the disk, and the others. The verdict decides its fate: `ok`; `no-space` and `io` fail it (a write may have been done in part;
- *   a failed `dataSync` drops the dirty pages: see Medium.failSync); `power-loss` and `process-death` crash within it, so that it is cut
+ *   a failed `dataSync` drops the dirty pages: see Medium.failSync); `ignored` is a disk that lies; `power-loss` and `process-death` crash within it, so that it is cut
  *   midway.
  * - `powerLoss` fences every mount and loses what was not synced. `processDeath` fences one mount, and what the system had cached stays.
  *   A fenced mount's synchronous calls throw `Fenced`, its promises never settle, its jobs never go on, its locks are free, and nothing
@@ -165,6 +165,8 @@ export class SimVolume {
         this.#checkSpace(change);
         this.#medium.apply(change);
         return;
+      case 'ignored':
+        return;
       case 'no-space':
       case 'io':
         this.#fail(change);
@@ -187,6 +189,7 @@ export class SimVolume {
     this.looks += 1;
     switch (verdict) {
       case 'ok':
+      case 'ignored':
         return;
       case 'no-space':
       case 'io':
