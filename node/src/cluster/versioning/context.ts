@@ -1,7 +1,23 @@
+/**
+ * Contexts: what a client has seen of a key, handed out with every answer and brought back with a write, which then replaces exactly that.
+ *
+ *   token = u8 version (1) | 8 binding | u48 floor | u16 entries | entry* (20 actor | u64 counter | u48 ms, ascending by actor) | u32 CRC-32
+ *
+ * The binding is a hash of cluster, bucket and key, so that a token used elsewhere is refused instead of burying versions there. The checksum
+ * catches accidents. Neither is a signature: who may write the key may also make up a context for it, and harms only that key.
+ */
+
 import type { ByteString } from '../../base/bytes.ts';
-import type { Checksum } from '../../base/hash.ts';
+import { writeByteString } from '../../base/bytes.ts';
+import { CoterieError } from '../../base/errors.ts';
+import type { Checksum, Hash64 } from '../../base/hash.ts';
+import { halfSipHash64 } from '../../base/hash.ts';
 import type { ClusterId } from '../../base/ids.ts';
-import type { Knowledge, KvObject } from './object.ts';
+import { readActor } from './actors.ts';
+import { readU16, readU32, readU48, readU64, writeU16, writeU32, writeU48, writeU64 } from './fields.ts';
+import { ENTRY_BYTES } from './layout.ts';
+import type { ClockEntry, Knowledge, KvObject } from './object.ts';
+import { ACTOR_BYTES } from './object.ts';
 
 /** What a client has seen of a key. */
 export type Context = Knowledge;
@@ -9,19 +25,83 @@ export type Context = Knowledge;
 /** Where a context belongs; a token of another place is refused as foreign. */
 export interface ContextPlace {
   readonly clusterId: ClusterId;
+  /** 0 to 65,535. */
   readonly bucketId: number;
   readonly key: ByteString;
 }
 
+const VERSION = 1;
+const AT_BINDING = 1;
+const AT_FLOOR = 9;
+const AT_COUNT = 15;
+const AT_ENTRIES = 17;
+const CRC_BYTES = 4;
+/** More entries than any object that a write can leave, with room for merged ones. */
+const MAX_ENTRIES = 4096;
+const KEY = { k0: 0x636f6e74, k1: 0x65787431 } as const;
+const scratch: Hash64 = { hi: 0, lo: 0 };
+
+/** What a client that is shown `object` has seen. */
 export function contextOf(object: KvObject): Context {
   return { clock: object.clock, floorMs: object.floorMs };
 }
 
-export function encodeContext(context: Context, place: ContextPlace, checksum: Checksum): Uint8Array {
-  throw new Error(`not yet: ${String(context)} ${String(place)} ${String(checksum)}`);
+function bind(place: ContextPlace): Hash64 {
+  // The parts before the key have fixed widths, so no two places make one text.
+  const bucket = String.fromCharCode(place.bucketId >>> 8, place.bucketId & 0xff);
+  return halfSipHash64(KEY, place.clusterId + bucket + place.key, scratch);
 }
 
-/** Throws CONTEXT_BROKEN or CONTEXT_FOREIGN. */
+/** The token of `context` for `place`. */
+export function encodeContext(context: Context, place: ContextPlace, checksum: Checksum): Uint8Array {
+  const { clock, floorMs } = context;
+  const end = AT_ENTRIES + clock.length * ENTRY_BYTES;
+  const token = new Uint8Array(end + CRC_BYTES);
+  token[0] = VERSION;
+  const { hi, lo } = bind(place);
+  writeU32(token, AT_BINDING, hi);
+  writeU32(token, AT_BINDING + 4, lo);
+  writeU48(token, AT_FLOOR, floorMs);
+  let at = writeU16(token, AT_COUNT, clock.length);
+  for (const entry of clock) {
+    at = writeByteString(entry.actor, token, at);
+    at = writeU64(token, at, entry.counter);
+    at = writeU48(token, at, entry.ms);
+  }
+  writeU32(token, end, checksum(token.subarray(0, end)));
+  return token;
+}
+
+function broken(what: string): CoterieError {
+  return new CoterieError('CONTEXT_BROKEN', `broken context: ${what}; use one exactly as an answer gave it`, { outcome: 'none' });
+}
+
+/**
+ * The context in `token`.
+ *
+ * @throws CoterieError CONTEXT_BROKEN when the bytes are no context; CONTEXT_FOREIGN when it belongs to another cluster, bucket or key
+ */
 export function decodeContext(token: Uint8Array, place: ContextPlace, checksum: Checksum): Context {
-  throw new Error(`not yet: ${String(token)} ${String(place)} ${String(checksum)}`);
+  const end = token.length - CRC_BYTES;
+  if (end < AT_ENTRIES) throw broken('too short');
+  if (token[0] !== VERSION) throw broken('unknown version');
+  const count = readU16(token, AT_COUNT);
+  if (count > MAX_ENTRIES || end !== AT_ENTRIES + count * ENTRY_BYTES) throw broken('wrong length');
+  if (checksum(token.subarray(0, end)) !== readU32(token, end)) throw broken('wrong checksum');
+  const { hi, lo } = bind(place);
+  if (readU32(token, AT_BINDING) !== hi || readU32(token, AT_BINDING + 4) !== lo) {
+    throw new CoterieError('CONTEXT_FOREIGN', 'the context belongs to another key, bucket or cluster', { outcome: 'none' });
+  }
+  const floorMs = readU48(token, AT_FLOOR);
+  const clock: ClockEntry[] = [];
+  let previous = '';
+  for (let at = AT_ENTRIES; at < end; at += ENTRY_BYTES) {
+    const actor = readActor(token, at);
+    const counter = readU64(token, at + ACTOR_BYTES);
+    const ms = readU48(token, at + ACTOR_BYTES + 8);
+    if (actor <= previous || counter === 0 || counter > Number.MAX_SAFE_INTEGER || ms <= floorMs) throw broken('entry out of range');
+    previous = actor;
+    clock.push({ actor, counter, ms });
+  }
+  return { clock, floorMs };
 }

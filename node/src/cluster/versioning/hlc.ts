@@ -77,15 +77,19 @@ export class Hlc {
       this.#ms += 1;
       this.#logical = 0;
     }
-    if (!(this.#ms <= MAX_MS))
+    if (!(this.#ms <= MAX_MS)) {
       throw new CoterieError('CLOCK_SKEW', 'the wall clock is outside the range of hybrid time', { outcome: 'none' });
+    }
     return { ms: this.#ms, logical: this.#logical };
   }
 
-  /** Takes in a time seen in a message or an object, so that every later `now` is after it. */
+  /**
+   * Takes in a time seen in a message or an object, so that every later `now` is after it. A time that this clock has passed already
+   * drags nothing, and is `ok` however far behind the wall clock has jumped.
+   */
   observe(remote: HybridTime, wallMs: number): Observed {
-    if (remote.ms > wallMs + MAX_AHEAD_MS) return remote.ms < this.#ms ? 'ok' : 'ahead';
     if (remote.ms > this.#ms) {
+      if (remote.ms > wallMs + MAX_AHEAD_MS) return 'ahead';
       this.#ms = remote.ms;
       this.#logical = remote.logical;
     } else if (remote.ms === this.#ms && remote.logical > this.#logical) {

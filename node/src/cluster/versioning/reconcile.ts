@@ -1,12 +1,48 @@
+/**
+ * A replica meeting an encoded object: keep the local copy, store the incoming bytes as they came, or store the merge of both. Invariant: the
+ * bytes afterwards are those of `merge(local, incoming)`; where one side holds everything, nothing is encoded anew.
+ */
+
 import type { Checksum } from '../../base/hash.ts';
 import type { ObjectHeader } from './codec.ts';
+import { decodeObject, encodeObject, readHeader, verifyChecksum } from './codec.ts';
+import { readU32 } from './fields.ts';
+import { AT_DIGEST, AT_OPERATIONS, HEADER_BYTES } from './layout.ts';
+import { absorbs, merge } from './merge.ts';
 
 export type Reconciled =
   | { readonly kind: 'keep' }
-  /** `bytes` is `incoming` itself where it dominates. */
+  /** `bytes` is `incoming` itself where it holds everything. */
   | { readonly kind: 'store'; readonly bytes: Uint8Array; readonly header: ObjectHeader };
 
-/** What a replica does with an object that arrives. Throws DATA_DAMAGED when `incoming` or `local` is. */
+const KEEP: Reconciled = { kind: 'keep' };
+
+/** Same state, and no operation records that could differ. */
+function isSameAtSight(local: Uint8Array, incoming: Uint8Array): boolean {
+  return (
+    local.length >= HEADER_BYTES &&
+    readU32(local, AT_DIGEST) === readU32(incoming, AT_DIGEST) &&
+    readU32(local, AT_DIGEST + 4) === readU32(incoming, AT_DIGEST + 4) &&
+    local[AT_OPERATIONS] === 0 &&
+    incoming[AT_OPERATIONS] === 0
+  );
+}
+
+/**
+ * What a replica does with an object that arrives. `incoming` is checked first.
+ *
+ * @throws CoterieError DATA_DAMAGED when `incoming` or `local` is damaged
+ */
 export function reconcileEncoded(local: Uint8Array | undefined, incoming: Uint8Array, checksum: Checksum): Reconciled {
-  throw new Error(`not yet: ${String(local)} ${String(incoming)} ${String(checksum)}`);
+  if (local !== undefined) {
+    verifyChecksum(incoming, checksum);
+    if (isSameAtSight(local, incoming)) return KEEP;
+  }
+  const theirs = decodeObject(incoming, checksum);
+  if (local === undefined) return { kind: 'store', bytes: incoming, header: readHeader(incoming) };
+  const mine = decodeObject(local, checksum);
+  if (absorbs(theirs, mine)) return absorbs(mine, theirs) ? KEEP : { kind: 'store', bytes: incoming, header: readHeader(incoming) };
+  if (absorbs(mine, theirs)) return KEEP;
+  const bytes = encodeObject(merge(mine, theirs), checksum);
+  return { kind: 'store', bytes, header: readHeader(bytes) };
 }

@@ -1,0 +1,79 @@
+/**
+ * Operation records: which client operation minted which dot, so that a retry through any coordinator finishes the same write.
+ *
+ * An object keeps the newest MAX_OPERATIONS records, none older than OPERATION_WINDOW_MS before its newest. Invariant: keeping is the same
+ * before and after a union, `keep(keep(A) + B) = keep(A + B)`, so that merges associate: a record pushed out of A by 16 newer ones, or by
+ * one newer by the window, is pushed out of every set that contains A.
+ *
+ * Two coordinators that did not know of each other may each mint a dot for one operation: *twins*, equal in id and body hash. A twin that
+ * was replaced makes the operation as a whole replaced: the other twin is not shown and leaves at the next write. That concerns writes with a
+ * context only; among blind writes the order decides, and a blind twin may have been replaced by its own twin.
+ */
+
+import type { ByteString } from '../../base/bytes.ts';
+import type { Dot, KvObject, OperationRecord } from './object.ts';
+import { MAX_OPERATIONS, OPERATION_WINDOW_MS, sameDot } from './object.ts';
+
+/** Negative when `a` is the newer record: the order in which records are kept. */
+export function compareRecords(a: OperationRecord, b: OperationRecord): number {
+  return b.ms - a.ms || b.counter - a.counter || (a.actor > b.actor ? -1 : a.actor < b.actor ? 1 : 0);
+}
+
+/** The newest records of both. */
+export function mergeOperations(a: readonly OperationRecord[], b: readonly OperationRecord[]): readonly OperationRecord[] {
+  if (b.length === 0) return a;
+  if (a.length === 0) return b;
+  const merged: OperationRecord[] = [];
+  let i = 0;
+  let j = 0;
+  while (merged.length < MAX_OPERATIONS) {
+    const mine = a[i];
+    const theirs = b[j];
+    const order = mine === undefined ? 1 : theirs === undefined ? -1 : compareRecords(mine, theirs);
+    const next = order <= 0 ? mine : theirs;
+    if (next === undefined || next.ms < (merged[0] ?? next).ms - OPERATION_WINDOW_MS) break;
+    merged.push(next);
+    if (order <= 0) i += 1;
+    if (order >= 0) j += 1;
+  }
+  return merged;
+}
+
+/** Whether merging `b` into `a` would change nothing. */
+export function containsOperations(a: readonly OperationRecord[], b: readonly OperationRecord[]): boolean {
+  if (b.length === 0) return true;
+  const merged = mergeOperations(a, b);
+  return merged.length === a.length && merged.every((record, at) => record === a[at] || sameRecord(record, a[at]));
+}
+
+function sameRecord(a: OperationRecord, b: OperationRecord | undefined): boolean {
+  return b !== undefined && sameDot(a, b);
+}
+
+/** The record of `id` whose body is `bodyHash`, else any record of `id`, else `undefined`. */
+export function findOperation(object: KvObject, id: ByteString, bodyHash: ByteString): OperationRecord | undefined {
+  let found: OperationRecord | undefined;
+  for (const record of object.operations) {
+    if (record.id !== id) continue;
+    if (record.bodyHash === bodyHash) return record;
+    found = record;
+  }
+  return found;
+}
+
+/** The record of the operation that minted `dot`, while it is remembered. */
+export function operationOf(object: KvObject, dot: Dot): OperationRecord | undefined {
+  return object.operations.length === 0 ? undefined : object.operations.find((record) => sameDot(record, dot));
+}
+
+/** Whether two records are of one client operation. */
+export function areTwins(a: OperationRecord, b: OperationRecord): boolean {
+  return a.id === b.id && a.bodyHash === b.bodyHash;
+}
+
+/** Whether the operation that minted the live dot of `record` was replaced in another of its dots. Every recorded dot is seen. */
+export function wasReplaced(object: KvObject, record: OperationRecord): boolean {
+  return object.operations.some(
+    (twin) => areTwins(twin, record) && !sameDot(twin, record) && !object.siblings.some((sibling) => sameDot(sibling, twin)),
+  );
+}
