@@ -44,6 +44,7 @@ lint: deps ## Lint, and mend what can be mended
 	@$(BIN)/eslint --fix .
 
 format: deps ## Format every file
+	@$(NODE) .ci/stale.js --write
 	@$(BIN)/prettier --write --log-level warn .
 
 sim: deps ## Simulate: SEEDS=200 [FIRST=1] | SEED=42 (a readable trace) | MUTANTS=1

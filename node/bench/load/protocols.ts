@@ -1,0 +1,60 @@
+/** How the load generator speaks: request bytes, and where the first reply in received bytes ends. */
+
+export interface Protocol {
+  get(key: string): Buffer;
+  set(key: string, value: Buffer): Buffer;
+  /** Length of the reply that starts at `from`; 0 while it is incomplete. @throws Error on a reply that is a failure */
+  replyLength(bytes: Buffer, from: number): number;
+}
+
+const CR = 13;
+
+function bulk(value: Buffer | string): Buffer {
+  const bytes = Buffer.from(value as string);
+  return Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n')]);
+}
+
+const resp: Protocol = {
+  get: (key) => Buffer.concat([Buffer.from('*2\r\n$3\r\nGET\r\n'), bulk(key)]),
+  set: (key, value) => Buffer.concat([Buffer.from('*3\r\n$3\r\nSET\r\n'), bulk(key), bulk(value)]),
+  replyLength: (bytes, from) => {
+    const end = bytes.indexOf(CR, from);
+    if (end < 0 || end + 1 >= bytes.length) return 0;
+    const first = bytes[from];
+    if (first === 0x2d) throw new Error(`the server answered ${bytes.toString('latin1', from, end)}`);
+    if (first !== 0x24) return end + 2 - from;
+    const length = Number(bytes.toString('latin1', from + 1, end));
+    const whole = end + 2 + (length < 0 ? 0 : length + 2) - from;
+    return from + whole <= bytes.length ? whole : 0;
+  },
+};
+
+function post(path: string, body: string): Buffer {
+  return Buffer.from(
+    `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+const base64 = (value: Buffer | string): string => Buffer.from(value as string).toString('base64');
+const HEAD_END = Buffer.from('\r\n\r\n');
+
+/** etcd v3 by its JSON gateway; reads are serializable: any member answers from its own copy. */
+const etcd: Protocol = {
+  get: (key) => post('/v3/kv/range', JSON.stringify({ key: base64(key), serializable: true })),
+  set: (key, value) => post('/v3/kv/put', JSON.stringify({ key: base64(key), value: base64(value) })),
+  replyLength: (bytes, from) => {
+    const end = bytes.indexOf(HEAD_END, from);
+    if (end < 0) return 0;
+    const head = bytes.toString('latin1', from, end);
+    if (!head.startsWith('HTTP/1.1 200')) throw new Error(`the server answered ${head.split('\r\n')[0] ?? ''}`);
+    const length = Number(/content-length: *(\d+)/i.exec(head)?.[1] ?? Number.NaN);
+    if (Number.isNaN(length)) {
+      const last = bytes.indexOf('\r\n0\r\n\r\n', end, 'latin1');
+      return last < 0 ? 0 : last + 7 - from;
+    }
+    const whole = end + 4 + length - from;
+    return from + whole <= bytes.length ? whole : 0;
+  },
+};
+
+export const PROTOCOLS: Readonly<Record<string, Protocol>> = { resp, etcd };
