@@ -262,6 +262,12 @@ class MountVfs implements Vfs {
   }
 
   mkdir(path: string): Promise<void> {
+    if (this.#mount.volume.medium.find(path) !== undefined) {
+      return this.#mount.later('stat', path, 0, () => {
+        this.#mount.sizeOf(path, false);
+        this.#mount.volume.medium.directory(path, 'mkdir');
+      });
+    }
     return this.#mount.change({ kind: 'mkdir', path });
   }
 
@@ -376,7 +382,8 @@ class MountSyncVfs implements SyncVfs {
   }
 
   mkdir(path: string): void {
-    this.#mount.changeNow({ kind: 'mkdir', path });
+    if (this.#mount.volume.medium.find(path) === undefined) this.#mount.changeNow({ kind: 'mkdir', path });
+    else this.#mount.volume.medium.directory(path, 'mkdir');
   }
 
   list(path: string): string[] {
