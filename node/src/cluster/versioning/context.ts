@@ -1,7 +1,12 @@
 /**
  * Contexts: what a client has seen of a key, handed out with every answer and brought back with a write, which then replaces exactly that.
  *
- *   token = u8 version (1) | 8 binding | u48 floor | u16 entries | entry* (20 actor | u64 counter | u48 ms, ascending by actor) | u32 CRC-32
+ *   token = u8 version (1) | 8 binding | u48 truncation floor | blind | u16 entries | entry* | u32 CRC-32
+ *   blind = u48 ms | u16 logical | u64 counter | 20 actor      the blind floor; all zeros for none
+ *   entry = 20 actor | u64 counter | u48 ms                    strictly ascending by actor
+ *
+ * The blind floor is part of it because whoever has seen a blind write has seen that it outranks older ones: without it, a write with the
+ * context could stand beside a blind one that had lost already. Equal clocks then mean equal states.
  *
  * The binding is a hash of cluster, bucket and key, so that a token used elsewhere is refused instead of burying versions there. The checksum
  * catches accidents. Neither is a signature: who may write the key may also make up a context for it, and harms only that key.
@@ -16,11 +21,13 @@ import type { ClusterId } from '../../base/ids.ts';
 import { readActor } from './actors.ts';
 import { readU16, readU32, readU48, readU64, writeU16, writeU32, writeU48, writeU64 } from './fields.ts';
 import { ENTRY_BYTES } from './layout.ts';
-import type { ClockEntry, Knowledge, KvObject } from './object.ts';
-import { ACTOR_BYTES } from './object.ts';
+import type { ClockEntry, Knowledge, KvObject, WriteOrder } from './object.ts';
+import { ACTOR_BYTES, covers } from './object.ts';
 
 /** What a client has seen of a key. */
-export type Context = Knowledge;
+export interface Context extends Knowledge {
+  readonly blindFloor: WriteOrder | undefined;
+}
 
 /** Where a context belongs; a token of another place is refused as foreign. */
 export interface ContextPlace {
@@ -33,8 +40,9 @@ export interface ContextPlace {
 const VERSION = 1;
 const AT_BINDING = 1;
 const AT_FLOOR = 9;
-const AT_COUNT = 15;
-const AT_ENTRIES = 17;
+const AT_BLIND = 15;
+const AT_COUNT = 51;
+const AT_ENTRIES = 53;
 const CRC_BYTES = 4;
 /** More entries than any object that a write can leave, with room for merged ones. */
 const MAX_ENTRIES = 4096;
@@ -43,7 +51,7 @@ const scratch: Hash64 = { hi: 0, lo: 0 };
 
 /** What a client that is shown `object` has seen. */
 export function contextOf(object: KvObject): Context {
-  return { clock: object.clock, floorMs: object.floorMs };
+  return { clock: object.clock, floorMs: object.floorMs, blindFloor: object.blindFloor };
 }
 
 function bind(place: ContextPlace): Hash64 {
@@ -54,7 +62,7 @@ function bind(place: ContextPlace): Hash64 {
 
 /** The token of `context` for `place`. */
 export function encodeContext(context: Context, place: ContextPlace, checksum: Checksum): Uint8Array {
-  const { clock, floorMs } = context;
+  const { clock, floorMs, blindFloor } = context;
   const end = AT_ENTRIES + clock.length * ENTRY_BYTES;
   const token = new Uint8Array(end + CRC_BYTES);
   token[0] = VERSION;
@@ -62,6 +70,12 @@ export function encodeContext(context: Context, place: ContextPlace, checksum: C
   writeU32(token, AT_BINDING, hi);
   writeU32(token, AT_BINDING + 4, lo);
   writeU48(token, AT_FLOOR, floorMs);
+  if (blindFloor !== undefined) {
+    writeU48(token, AT_BLIND, blindFloor.time.ms);
+    writeU16(token, AT_BLIND + 6, blindFloor.time.logical);
+    writeU64(token, AT_BLIND + 8, blindFloor.counter);
+    writeByteString(blindFloor.actor, token, AT_BLIND + 16);
+  }
   let at = writeU16(token, AT_COUNT, clock.length);
   for (const entry of clock) {
     at = writeByteString(entry.actor, token, at);
@@ -74,6 +88,14 @@ export function encodeContext(context: Context, place: ContextPlace, checksum: C
 
 function broken(what: string): CoterieError {
   return new CoterieError('CONTEXT_BROKEN', `broken context: ${what}; use one exactly as an answer gave it`, { outcome: 'none' });
+}
+
+function readBlindFloor(token: Uint8Array): WriteOrder | undefined {
+  const counter = readU64(token, AT_BLIND + 8);
+  if (counter === 0) return undefined;
+  if (counter > Number.MAX_SAFE_INTEGER) throw broken('blind floor out of range');
+  const time = { ms: readU48(token, AT_BLIND), logical: readU16(token, AT_BLIND + 6) };
+  return { actor: readActor(token, AT_BLIND + 16), counter, time };
 }
 
 /**
@@ -103,5 +125,7 @@ export function decodeContext(token: Uint8Array, place: ContextPlace, checksum: 
     previous = actor;
     clock.push({ actor, counter, ms });
   }
-  return { clock, floorMs };
+  const blindFloor = readBlindFloor(token);
+  if (blindFloor !== undefined && !covers({ clock, floorMs }, blindFloor, blindFloor.time.ms)) throw broken('blind floor out of range');
+  return { clock, floorMs, blindFloor };
 }

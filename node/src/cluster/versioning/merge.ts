@@ -50,7 +50,7 @@ function editAtLeast(a: Sibling, b: Sibling): boolean {
 }
 
 /** Whether a blind sibling has lost against the highest blind write. */
-function outranked(sibling: Sibling, floor: WriteOrder | undefined): boolean {
+export function outranked(sibling: Sibling, floor: WriteOrder | undefined): boolean {
   return sibling.blind && floor !== undefined && compareOrder(sibling, floor) < 0;
 }
 
@@ -79,7 +79,8 @@ function mergeSiblings(a: KvObject, b: KvObject, floor: WriteOrder | undefined):
   }
 }
 
-function higherOrder(a: WriteOrder | undefined, b: WriteOrder | undefined): WriteOrder | undefined {
+/** The higher of two blind floors. */
+export function higherOrder(a: WriteOrder | undefined, b: WriteOrder | undefined): WriteOrder | undefined {
   if (a === undefined) return b;
   return b === undefined || compareOrder(a, b) >= 0 ? a : b;
 }

@@ -15,7 +15,7 @@ export function newestOf(knowledge: Knowledge, newest: HybridTime): HybridTime {
 
 /** The newest time in `object`: a receiver's clock takes it in, and a write on the object is stamped after it. */
 export function newestTime(object: KvObject): HybridTime {
-  let newest = object.blindFloor === undefined ? NO_TIME : object.blindFloor.time;
+  let newest = object.blindFloor?.time ?? NO_TIME;
   for (const sibling of object.siblings) {
     if (compareTime(sibling.time, newest) > 0) newest = sibling.time;
     if (compareTime(sibling.edit, newest) > 0) newest = sibling.edit;

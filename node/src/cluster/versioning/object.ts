@@ -132,7 +132,7 @@ export function counterOf(clock: readonly ClockEntry[], actor: Actor): number {
   return 0;
 }
 
-/** Causal knowledge: what an object or a client's context has seen. */
+/** Which events an object, or a client that read it, has seen. */
 export interface Knowledge {
   readonly clock: readonly ClockEntry[];
   readonly floorMs: number;

@@ -16,9 +16,9 @@ import { invariant, unreachable } from '../../base/errors.ts';
 import type { Context } from './context.ts';
 import type { HybridTime } from './hlc.ts';
 import { MAX_AHEAD_MS, MAX_MS, NO_TIME, compareTime, nextTime } from './hlc.ts';
-import { mergeKnowledge } from './merge.ts';
+import { higherOrder, mergeKnowledge, outranked } from './merge.ts';
 import { newestOf, newestTime } from './newest.ts';
-import type { ClockEntry, Dot, Knowledge, KvObject, OperationRecord, Sibling } from './object.ts';
+import type { ClockEntry, Dot, Knowledge, KvObject, OperationRecord, Sibling, WriteOrder } from './object.ts';
 import { CLOCK_MAX, CLOCK_TRUNCATE, SIBLINGS_MAX, SIBLINGS_WARN, counterOf, covers } from './object.ts';
 import { findOperation, mergeOperations } from './operation.ts';
 import { isExpired, isReplaced, present } from './present.ts';
@@ -100,13 +100,17 @@ function refuseExpiry(atMs: number): Refused | undefined {
 /** A context with times that no node can have given yet would bury writes to come: its clock, or this node's, is wrong. */
 function refuseContext(context: Context, now: HybridTime): Refused | undefined {
   const most = now.ms + MAX_AHEAD_MS;
-  if (context.floorMs <= most && context.clock.every((entry) => entry.ms <= most)) return undefined;
+  const { clock, floorMs, blindFloor } = context;
+  if (floorMs <= most && (blindFloor?.time.ms ?? 0) <= most && clock.every((entry) => entry.ms <= most)) return undefined;
   return refused('CLOCK_SKEW', `the context is more than ${String(MAX_AHEAD_MS)} ms ahead of this node's clock`);
 }
 
 function stampAfter(local: KvObject, context: Context | undefined, time: HybridTime): HybridTime {
   let newest = newestTime(local);
-  if (context !== undefined) newest = newestOf(context, newest);
+  if (context !== undefined) {
+    const theirs = newestOf(context, context.blindFloor?.time ?? NO_TIME);
+    if (compareTime(theirs, newest) > 0) newest = theirs;
+  }
   return compareTime(time, newest) > 0 ? time : nextTime(newest);
 }
 
@@ -190,12 +194,17 @@ function applyExpire(local: KvObject, base: KvObject, write: Expire, stamp: Writ
   return { kind: 'applied', object, existed: true, warnings: warningsOf(object) };
 }
 
+/** The siblings that a write with this context leaves. */
+function survivorsOf(base: KvObject, context: Context, floor: WriteOrder | undefined): Sibling[] {
+  return base.siblings.filter(
+    (sibling) => !covers(context, sibling, sibling.time.ms) && !outranked(sibling, floor) && !isReplaced(base, sibling),
+  );
+}
+
 function applyReplacing(base: KvObject, write: Put | Delete, stamp: WriteStamp): Applied {
   const { context } = write;
-  const survivors =
-    context === undefined
-      ? []
-      : base.siblings.filter((sibling) => !covers(context, sibling, sibling.time.ms) && !isReplaced(base, sibling));
+  const floor = context === undefined ? undefined : higherOrder(base.blindFloor, context.blindFloor);
+  const survivors = context === undefined ? [] : survivorsOf(base, context, floor);
   if (write.kind === 'put' && survivors.length >= SIBLINGS_MAX) {
     return refused(
       'SIBLINGS_TOO_MANY',
@@ -216,7 +225,7 @@ function applyReplacing(base: KvObject, write: Put | Delete, stamp: WriteStamp):
   const object: KvObject = {
     clock,
     floorMs: seen.floorMs,
-    blindFloor: context === undefined ? { actor, counter, time } : base.blindFloor,
+    blindFloor: context === undefined ? { actor, counter, time } : floor,
     siblings: survivors,
     operations: withOperation(base.operations, write.operation, dot, time.ms, existed),
   };
