@@ -1,0 +1,60 @@
+/**
+ * "An acknowledged write survives, as a value or as the ancestor of one" (DESIGN §4.1), and what R + W > N promises on the way.
+ *
+ * - `survival`: after the run has healed, every acknowledged write that the faults' plan covers is accounted for by the final answer.
+ * - `quorum-overlap`: while the run goes on, a read with R accounts for every write acknowledged with W before it began, if R + W > N.
+ */
+
+import type { History, ReadRecord, WriteRecord } from '../clients/history.ts';
+import { accountedFor } from './supersession.ts';
+
+export interface Violation {
+  readonly checker: string;
+  readonly message: string;
+}
+
+export function numbersOf(read: Pick<ReadRecord, 'versions'>): ReadonlySet<number> {
+  return new Set(read.versions.flatMap((version) => (version.number === undefined ? [] : [version.number])));
+}
+
+export function tell(write: WriteRecord): string {
+  const how = `${write.blind ? 'blind' : `context(${write.covers.join(' ')})`} ${write.kind}`;
+  const acknowledged = write.outcome === 'acknowledged' ? ` at ${(write.acknowledgedUs / 1e6).toFixed(6)}` : '';
+  return `write ${String(write.number)} (${how}, w=${String(write.w)}, begun ${(write.startUs / 1e6).toFixed(6)}, ${write.outcome}${acknowledged})`;
+}
+
+function lost(history: History, read: ReadRecord, latestWallMs: number, demanded: (write: WriteRecord) => boolean): WriteRecord[] {
+  const candidates = history
+    .writesOf(read.key)
+    .filter((write) => write.outcome === 'acknowledged' && write.kind === 'put' && demanded(write));
+  if (candidates.length === 0) return [];
+  const found = accountedFor(history, { key: read.key, numbers: numbersOf(read), endUs: read.endUs, wallMs: latestWallMs });
+  return candidates.filter((write) => !found.has(write));
+}
+
+function report(checker: string, read: ReadRecord, writes: readonly WriteRecord[]): Violation[] {
+  const shown = read.versions.map((version) => String(version.number ?? version.shows)).join(' ');
+  return writes.slice(0, 1).map((write) => ({
+    checker,
+    message: `key ${read.key}: ${tell(write)} is lost: a read with r=${String(read.r)} at ${read.node}, begun ${(read.startUs / 1e6).toFixed(6)}, shows [${shown}]`,
+  }));
+}
+
+/** @param read the answer after healing @param latestWallMs the latest wall clock of any node */
+export function checkSurvival(history: History, read: ReadRecord, latestWallMs: number): Violation[] {
+  return report(
+    'survival',
+    read,
+    lost(history, read, latestWallMs, (write) => write.w >= history.terms.coveredW),
+  );
+}
+
+export function checkOverlap(history: History, read: ReadRecord, latestWallMs: number): Violation[] {
+  const { n, coveredW, overlapHolds } = history.terms;
+  if (!overlapHolds) return [];
+  return report(
+    'quorum-overlap',
+    read,
+    lost(history, read, latestWallMs, (write) => write.w >= coveredW && write.w + read.r > n && write.acknowledgedUs < read.startUs),
+  );
+}

@@ -1,0 +1,322 @@
+/**
+ * Injects the plan's faults during the safety phase and takes them all back for the liveness phase. It keeps the budget of plan.ts.
+ */
+
+import type { Coverage } from '../coverage.ts';
+import type { Medium } from '../disk/medium.ts';
+import type { Machine } from '../machine.ts';
+import type { Dice } from '../world/dice.ts';
+import type { Link, SimNetwork } from '../world/network.ts';
+import type { World } from '../world/world.ts';
+import type { Fault, Plan } from './plan.ts';
+
+/** How long a member is counted as having lost what `fsync: interval` had not synced. */
+const INTERVAL_SLACK_US = 1_000_000;
+
+export class Injector {
+  readonly #world: World;
+  readonly #plan: Plan;
+  readonly #machines: readonly Machine[];
+  readonly #network: SimNetwork;
+  readonly #coverage: Coverage;
+  readonly #dice: Dice;
+  /** Old disks, for `restored-disk`. */
+  readonly #images = new Map<Machine, Medium>();
+  #healing = false;
+
+  constructor(world: World, plan: Plan, machines: readonly Machine[], network: SimNetwork, coverage: Coverage) {
+    this.#world = world;
+    this.#plan = plan;
+    this.#machines = machines;
+    this.#network = network;
+    this.#coverage = coverage;
+    this.#dice = world.dice.fork();
+  }
+
+  /** The links and clocks that the cluster starts with, and ends with. */
+  calm(): void {
+    const { linkDelayUs } = this.#plan;
+    for (const from of this.#machines) {
+      for (const to of this.#machines) {
+        this.#network.setLink(from.name, to.name, this.#plainLink(from === to ? 20 : linkDelayUs));
+      }
+      from.clock.rate = 1;
+      from.clock.offsetUs =
+        -Math.floor(Math.min(this.#plan.skewMs, 10) * 500) + this.#dice.between(0, Math.min(this.#plan.skewMs, 10) * 1000);
+    }
+  }
+
+  #plainLink(delayUs: number): Link {
+    return { delayUs, jitterUs: delayUs, loss: 0, retransmitUs: 200_000, bytesPerSecond: 1e8, blocked: false };
+  }
+
+  /** Injects until `until` says that it is time. */
+  async run(until: () => boolean): Promise<void> {
+    const { faults, faultEveryMs } = this.#plan;
+    if (faults.size === 0) return;
+    const kinds = [...faults];
+    if (faults.has('clock-drift')) this.#drift();
+    while (!until()) {
+      await this.#world.sleep(this.#dice.fraction() * 2 * faultEveryMs);
+      if (until() || this.#world.failures.length > 0) return;
+      this.#watch();
+      this.#inject(this.#dice.pick(kinds));
+    }
+  }
+
+  /** Members that have synchronised again count as whole again. */
+  #watch(): void {
+    for (const machine of this.#machines) {
+      if (machine.impaired === 'lost' && machine.whole) {
+        machine.impaired = 'no';
+        this.#coverage.add('wiped disks recovered');
+      }
+    }
+  }
+
+  #after(ms: number, undo: () => void): void {
+    this.#world.schedule(ms * 1000, undefined, () => {
+      if (!this.#healing) undo();
+    });
+  }
+
+  #inject(fault: Fault): void {
+    const dice = this.#dice;
+    const machine = dice.pick(this.#machines);
+    this.#world.trace.note('fault', fault, machine.name);
+    this.#coverage.add(`fault ${fault}`);
+    switch (fault) {
+      case 'kill':
+        this.#down(machine, 'process-death');
+        return;
+      case 'power-loss':
+        if (this.#mayLosePower(machine)) this.#down(machine, 'power-loss');
+        return;
+      case 'cut-midway':
+        machine.cut = { left: dice.between(1, 60), how: dice.oneIn(2) ? 'power-loss' : 'process-death' };
+        return;
+      case 'clean-restart':
+        void machine.stop(500).then(() => {
+          this.#after(dice.between(10, 500), () => {
+            machine.boot();
+          });
+        });
+        return;
+      case 'wiped-disk':
+      case 'restored-disk':
+        this.#loseDisk(machine, fault);
+        return;
+      case 'bit-rot':
+        this.#rot(machine);
+        return;
+      case 'slow-disk':
+        machine.diskFactor = dice.pick([10, 50, 200]);
+        this.#after(dice.between(500, 4000), () => {
+          machine.diskFactor = 1;
+        });
+        return;
+      case 'full-disk':
+        machine.volume.capacityBytes = machine.volume.medium.usedBytes() + dice.between(0, 3000);
+        this.#after(dice.between(500, 4000), () => {
+          machine.volume.capacityBytes = Infinity;
+        });
+        return;
+      case 'failed-sync':
+        machine.syncFailures = dice.pick([0.05, 0.3, 1]);
+        this.#after(dice.between(50, 1000), () => {
+          machine.syncFailures = 0;
+        });
+        return;
+      case 'pause':
+        this.#pause(machine);
+        return;
+      case 'clock-jump':
+        machine.clock.offsetUs = dice.between(0, this.#plan.skewMs * 1000) - Math.floor(this.#plan.skewMs * 500);
+        return;
+      case 'clock-drift':
+        this.#drift();
+        return;
+      case 'partition':
+        this.#partition();
+        return;
+      case 'one-way-partition':
+        this.#cutLinks([[machine.name, dice.pick(this.#machines).name]]);
+        return;
+      case 'zone-loss':
+        this.#loseZone();
+        return;
+      case 'reset':
+        this.#coverage.add('connections reset', this.#network.reset(machine.name, dice.pick(this.#machines).name));
+        return;
+      case 'slow-link':
+      case 'packet-loss':
+        this.#worsen(fault, machine.name, dice.pick(this.#machines).name);
+        return;
+    }
+  }
+
+  #down(machine: Machine, how: 'power-loss' | 'process-death'): void {
+    machine.crash(how);
+    this.#after(this.#dice.pick([5, 300, 1500, 6000]), () => {
+      machine.boot();
+    });
+  }
+
+  /** Under `fsync: interval` a loss of power counts like a lost disk, for an interval. */
+  #mayLosePower(machine: Machine): boolean {
+    const { fsync, lossBudget } = this.#plan;
+    if (fsync.kind === 'always') return true;
+    const windowUs = fsync.everyMs * 1000 + INTERVAL_SLACK_US;
+    const hurt = this.#machines.filter(
+      (other) => other !== machine && (other.impaired !== 'no' || this.#world.nowUs - other.powerLostUs < windowUs),
+    );
+    return hurt.length < lossBudget;
+  }
+
+  #mayLoseDisk(machine: Machine): boolean {
+    const { fsync, lossBudget } = this.#plan;
+    const windowUs = fsync.kind === 'always' ? 0 : fsync.everyMs * 1000 + INTERVAL_SLACK_US;
+    const hurt = this.#machines.filter(
+      (other) => other !== machine && (other.impaired !== 'no' || this.#world.nowUs - other.powerLostUs < windowUs),
+    );
+    return hurt.length < lossBudget;
+  }
+
+  #loseDisk(machine: Machine, how: 'wiped-disk' | 'restored-disk'): void {
+    if (!this.#mayLoseDisk(machine)) return;
+    const image = this.#images.get(machine);
+    if (how === 'restored-disk' && (image === undefined || this.#dice.oneIn(3))) {
+      if (machine.impaired === 'no') this.#images.set(machine, machine.volume.image());
+      return;
+    }
+    machine.crash('process-death');
+    machine.replaceDisk(how === 'wiped-disk' ? undefined : image);
+    this.#coverage.add(how === 'wiped-disk' ? 'disks wiped' : 'old disks restored');
+    this.#after(this.#dice.pick([5, 500, 3000]), () => {
+      machine.boot();
+    });
+  }
+
+  #rot(machine: Machine): void {
+    if (!this.#mayLoseDisk(machine)) return;
+    const files = machine.volume.medium.files().filter((file) => file.size > 0);
+    if (files.length === 0) return;
+    machine.impaired = 'rotten';
+    for (let flips = this.#dice.between(1, 4); flips > 0; flips -= 1) {
+      const file = this.#dice.pick(files);
+      machine.volume.flip(file.path, this.#dice.below(file.size), 1 << this.#dice.below(8));
+      this.#coverage.add('bits rotten');
+    }
+    // Now and then the node reads all of it again.
+    if (this.#dice.oneIn(2)) this.#down(machine, 'process-death');
+    // In the end the operator replaces the disk.
+    this.#after(this.#dice.between(3000, 10_000), () => {
+      this.#replaceRotten(machine);
+    });
+  }
+
+  #replaceRotten(machine: Machine): void {
+    if (machine.impaired !== 'rotten') return;
+    machine.crash('process-death');
+    machine.replaceDisk(undefined);
+    machine.boot();
+  }
+
+  #pause(machine: Machine): void {
+    const { process } = machine;
+    if (process?.alive !== true || process.paused) return;
+    process.pause();
+    this.#world.schedule(this.#dice.pick([50, 700, 5000]) * 1000, undefined, () => {
+      process.resume();
+    });
+  }
+
+  #drift(): void {
+    // Over the minute that a run takes at most, so slow that the clocks stay within the plan's skew.
+    for (const machine of this.#machines) {
+      const before = machine.clock.rate;
+      machine.clock.rate = 1 + (this.#dice.fraction() - 0.5) * 2 * Math.min(0.001, this.#plan.skewMs / 240_000);
+      // The wall clock goes on from where it is.
+      machine.clock.offsetUs += this.#world.nowUs * (before - machine.clock.rate);
+    }
+  }
+
+  #partition(): void {
+    const names = this.#dice.shuffled(this.#machines.map((machine) => machine.name));
+    const left = names.slice(0, this.#dice.between(1, names.length - 1));
+    const right = names.filter((name) => !left.includes(name));
+    this.#cutLinks(
+      left.flatMap((a) =>
+        right.flatMap((b): [string, string][] => [
+          [a, b],
+          [b, a],
+        ]),
+      ),
+    );
+  }
+
+  #cutLinks(pairs: readonly (readonly [string, string])[]): void {
+    for (const [from, to] of pairs) this.#network.block(from, to);
+    this.#after(this.#dice.pick([200, 1500, 6000]), () => {
+      for (const [from, to] of pairs) this.#network.unblock(from, to);
+    });
+  }
+
+  #loseZone(): void {
+    const zone = this.#dice.pick(this.#plan.members).zone;
+    const names = new Set(this.#plan.members.filter((member) => member.zone === zone).map((member) => member.name));
+    for (const machine of this.#machines) if (names.has(machine.name)) this.#down(machine, 'power-loss');
+  }
+
+  #worsen(fault: 'slow-link' | 'packet-loss', from: string, to: string): void {
+    const link = this.#network.link(from, to);
+    const better = { ...link };
+    if (fault === 'slow-link') {
+      link.delayUs = this.#dice.pick([20_000, 200_000]);
+      link.jitterUs = link.delayUs;
+      link.bytesPerSecond = 1e5;
+    } else {
+      link.loss = this.#dice.pick([0.02, 0.2]);
+    }
+    this.#after(this.#dice.between(500, 5000), () => {
+      link.delayUs = better.delayUs;
+      link.jitterUs = better.jitterUs;
+      link.bytesPerSecond = better.bytesPerSecond;
+      link.loss = better.loss;
+    });
+  }
+
+  /** Takes every fault back: what is broken is mended, what is down is started, what is rotten is replaced. */
+  async heal(): Promise<void> {
+    this.#healing = true;
+    this.#world.trace.note('fault', 'heal');
+    for (const from of this.#machines) for (const to of this.#machines) this.#network.unblock(from.name, to.name);
+    this.calm();
+    for (const machine of this.#machines) {
+      machine.diskFactor = 1;
+      machine.syncFailures = 0;
+      machine.cut = undefined;
+      machine.volume.capacityBytes = Infinity;
+      if (machine.process?.paused === true) machine.process.resume();
+      machine.boot();
+    }
+    // One disk at a time is replaced, so that the budget holds here too.
+    for (const machine of this.#machines) {
+      if (machine.impaired !== 'rotten') continue;
+      await this.#allWhole(machine);
+      this.#replaceRotten(machine);
+    }
+    await this.#allWhole(undefined);
+    this.#watch();
+  }
+
+  /** Waits until every member but `except` is up and synchronised. The run's limits end a wait in vain. */
+  async #allWhole(except: Machine | undefined): Promise<void> {
+    while (this.#world.failures.length === 0) {
+      if (this.#machines.every((machine) => machine === except || machine.whole)) return;
+      // One that was being stopped when healing began.
+      for (const machine of this.#machines) if (!machine.up) machine.boot();
+      await this.#world.sleep(100);
+    }
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * What a seed stands for: the cluster, the load, the faults, and how much of them may be combined.
+ *
+ * The fault budget. The promises hold under every fault "that the W in force covers", so the plan never goes beyond it:
+ * - Kills, losses of power, pauses, partitions, lost zones, broken connections, slow or full disks, failed syncs, clocks: any number at
+ *   once. Under `fsync: always` an acknowledged write is on W disks, and none of these takes a synced byte away.
+ * - Disks that lose what was synced (wiped, replaced by an old copy, rotten): at most W - 1 members at once, counted from the fault until
+ *   the member has synchronised again (a rotten one: until its disk was replaced and it has synchronised). With W = 1 there are none. What
+ *   is demanded then are the writes acknowledged by at least the bucket's W: synchronisation asks N - W + 1 others of that W.
+ * - Under `fsync: interval` a loss of power takes the last interval's writes away: at most W - 1 members within one interval and a second,
+ *   counted like a lost disk for what is demanded; and R + W > N promises nothing about the moments after it.
+ * - Wall clocks differ by at most `skewMs` at any time; between two blind writes this is the anomaly that the documentation admits.
+ */
+
+import type { FsyncPolicy } from '../../src/storage/options.ts';
+import type { Dice } from '../world/dice.ts';
+
+export const FAULTS = [
+  'kill',
+  'power-loss',
+  'cut-midway',
+  'clean-restart',
+  'wiped-disk',
+  'restored-disk',
+  'bit-rot',
+  'slow-disk',
+  'full-disk',
+  'failed-sync',
+  'pause',
+  'clock-jump',
+  'clock-drift',
+  'partition',
+  'one-way-partition',
+  'zone-loss',
+  'reset',
+  'slow-link',
+  'packet-loss',
+] as const;
+
+export type Fault = (typeof FAULTS)[number];
+
+/** Faults that take synced data away. */
+export const DESTRUCTIVE: ReadonlySet<Fault> = new Set<Fault>(['wiped-disk', 'restored-disk', 'bit-rot']);
+
+/** How clients use a key. */
+export type KeyKind =
+  /** SET and DEL only. */
+  | 'register'
+  /** Read, then write with the context that was read. */
+  | 'context'
+  /** Either. */
+  | 'mixed'
+  /** SET with an expiry, EXPIRE, PERSIST, KEEPTTL. */
+  | 'expiring';
+
+export interface PlannedKey {
+  readonly name: string;
+  readonly kind: KeyKind;
+}
+
+export interface Plan {
+  readonly seed: number;
+  readonly members: readonly { readonly name: string; readonly zone: string; readonly rack: string; readonly weight: number }[];
+  readonly n: number;
+  readonly q: number;
+  /** The bucket's. */
+  readonly r: number;
+  readonly w: number;
+  readonly blindWrites: 'newest' | 'quorum';
+  readonly fsync: FsyncPolicy;
+  readonly memtableBytes: number;
+  readonly keys: readonly PlannedKey[];
+  readonly clients: number;
+  /** Operations of each client in the safety phase. */
+  readonly operations: number;
+  readonly thinkMs: number;
+  readonly valueBytes: number;
+  readonly faults: ReadonlySet<Fault>;
+  /** Mean time between two faults. */
+  readonly faultEveryMs: number;
+  /** Members that may have lost synced data at once. */
+  readonly lossBudget: number;
+  /** The smallest W of a write whose survival is demanded. */
+  readonly coveredW: number;
+  readonly overlapHolds: boolean;
+  readonly skewMs: number;
+  readonly linkDelayUs: number;
+}
+
+/** Draws the plan of a seed. */
+export function drawPlan(seed: number, dice: Dice): Plan {
+  const size = dice.between(3, 5);
+  const zones = dice.between(1, 3);
+  const n = dice.weighted([
+    [1, 1],
+    [2, 2],
+    [3, 9],
+  ] as const);
+  const [r, w] = quorums(n, dice);
+  const interval = dice.oneIn(6);
+  const faults = drawFaults(dice, w, interval);
+  const destructive = [...faults].some((fault) => DESTRUCTIVE.has(fault));
+  const powerLosses = faults.has('power-loss') || faults.has('cut-midway') || faults.has('zone-loss');
+  const lossy = interval && powerLosses;
+  return {
+    seed,
+    members: Array.from({ length: size }, (_, at) => ({
+      name: `node-${String(at + 1)}`,
+      zone: `zone-${String((at % zones) + 1)}`,
+      rack: `rack-${String(at + 1)}`,
+      weight: dice.oneIn(4) ? 2 : 1,
+    })),
+    n,
+    q: dice.pick([4, 8, 16]),
+    r,
+    w,
+    blindWrites: dice.oneIn(4) ? 'quorum' : 'newest',
+    fsync: interval ? { kind: 'interval', everyMs: 200 } : { kind: 'always' },
+    memtableBytes: dice.pick([8, 16, 64]) * 1024,
+    keys: Array.from({ length: dice.between(4, 10) }, (_, at) => ({
+      name: `key-${String(at)}`,
+      kind: dice.weighted<KeyKind>([
+        ['register', 3],
+        ['context', 4],
+        ['mixed', 2],
+        ['expiring', 2],
+      ]),
+    })),
+    clients: dice.between(2, 6),
+    operations: dice.between(25, 60),
+    thinkMs: dice.pick([20, 60, 150]),
+    valueBytes: dice.pick([40, 300, 2000]),
+    faults,
+    faultEveryMs: dice.pick([300, 800, 2000]),
+    lossBudget: w - 1,
+    coveredW: destructive || lossy ? w : 1,
+    overlapHolds: !lossy,
+    skewMs: faults.has('clock-jump') || faults.has('clock-drift') ? dice.pick([50, 400, 2000]) : dice.between(0, 10),
+    linkDelayUs: dice.pick([100, 400, 2000]),
+  };
+}
+
+function quorums(n: number, dice: Dice): readonly [number, number] {
+  if (n === 3 && dice.oneIn(2)) return [2, 2];
+  return [dice.between(1, n), dice.between(1, n)];
+}
+
+function drawFaults(dice: Dice, w: number, interval: boolean): ReadonlySet<Fault> {
+  if (dice.oneIn(12)) return new Set();
+  const wanted = dice.shuffled(FAULTS).slice(0, dice.between(2, 7));
+  const allowed = wanted.filter((fault) => {
+    if (DESTRUCTIVE.has(fault)) return w > 1;
+    // Whole zones, and a cut that is not announced, could take W members within one interval.
+    if (interval && (fault === 'zone-loss' || fault === 'cut-midway')) return false;
+    return !(interval && fault === 'power-loss' && w === 1);
+  });
+  return new Set(allowed);
+}

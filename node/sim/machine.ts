@@ -1,0 +1,372 @@
+/**
+ * A machine of the simulated cluster: a disk, a clock, a place in the network, and at most one incarnation of the shipped node on it.
+ *
+ * Clients reach the node through `ask`, which is the simulator's stand-in for a client protocol: a request and an answer, each with a
+ * delay; the answer is lost when the process dies. What is passed in is overwritten when the call returns, what comes out must be used in
+ * the turn that brings it.
+ */
+
+import { type CoterieError, asCoterieError } from '../src/base/errors.ts';
+import type { Vfs } from '../src/env/vfs.ts';
+import type { KvNode, Maybe } from '../src/runtime/kv.ts';
+import type { NodeOptions } from '../src/runtime/options.ts';
+import type { LogFields, LogLevel } from '../src/telemetry/logger.ts';
+import type { Coverage } from './coverage.ts';
+import { SimExecutor } from './disk/executor.ts';
+import type { Medium } from './disk/medium.ts';
+import { SimMount } from './disk/mount.ts';
+import type { Operation, OperationKind, Verdict } from './disk/operation.ts';
+import { SimVolume } from './disk/volume.ts';
+import { type Dice } from './world/dice.ts';
+import type { SimNetwork } from './world/network.ts';
+import { type HostClock, Process, isFenced } from './world/process.ts';
+import { type World, describe } from './world/world.ts';
+
+export type Reply<T> =
+  | { readonly kind: 'answer'; readonly value: T }
+  | { readonly kind: 'error'; readonly error: CoterieError }
+  /** Nobody listens there: certainly without effect. */
+  | { readonly kind: 'refused' }
+  /** The connection broke, or no answer came in time: the effect is unknown. */
+  | { readonly kind: 'lost' };
+
+/** What the simulator's mutants may put between the node and its environment. */
+export interface Seams {
+  vfs(vfs: Vfs, machine: Machine): Vfs;
+  options(options: NodeOptions): NodeOptions;
+}
+
+export type OpenNode = (options: NodeOptions) => Promise<KvNode>;
+
+export interface MachineParts {
+  readonly world: World;
+  readonly network: SimNetwork;
+  readonly coverage: Coverage;
+  readonly seams: Seams;
+  readonly open: OpenNode;
+  /** All but the environment, the log and what `seams` changes. */
+  readonly settings: Omit<NodeOptions, 'env' | 'log'>;
+}
+
+/** Turns later than its own timeout that a node may answer, in virtual milliseconds. */
+const TIMEOUT_SLACK_MS = 250;
+const DIRECTORY = '/data';
+
+export class Machine {
+  readonly name: string;
+  readonly volume: SimVolume;
+  readonly clock: HostClock = { offsetUs: 0, rate: 1 };
+  readonly dice: Dice;
+  /** Multiplies every latency of the disk. */
+  diskFactor = 1;
+  /** The chance that a sync fails. */
+  syncFailures = 0;
+  /** Cuts the process or the power at the so-manyth change of the disk from now. */
+  cut: { left: number; readonly how: 'power-loss' | 'process-death' } | undefined;
+  /** Lost synced data and has not synchronised since; see faults/plan.ts. */
+  impaired: 'no' | 'lost' | 'rotten' = 'no';
+  /** When the power last went, for the budget of `fsync: interval`. */
+  powerLostUs = -Infinity;
+  process: Process | undefined;
+  node: KvNode | undefined;
+  mount: SimMount | undefined;
+  /** Since when the node has been up and synchronised. */
+  boots = 0;
+  #wantUp = false;
+  readonly #parts: MachineParts;
+  readonly #asked = new Set<() => void>();
+
+  constructor(parts: MachineParts) {
+    this.#parts = parts;
+    this.name = parts.settings.name;
+    this.dice = parts.world.dice.fork();
+    this.volume = new SimVolume({ random: parts.world.dice.fork() });
+    this.volume.judge = (operation): Verdict => this.#judge(operation);
+    this.volume.onCrash = (): void => {
+      this.#gone(true);
+    };
+    parts.network.addHost(this.name);
+  }
+
+  get up(): boolean {
+    return this.process?.alive === true;
+  }
+
+  /** Up, ready, and nothing of its data missing. */
+  get whole(): boolean {
+    const { node } = this;
+    return node !== undefined && this.up && node.ready().ready && node.stats().synchronisation.synchronised;
+  }
+
+  wallMs(): number {
+    const { world } = this.#parts;
+    return Math.floor((world.epochUs + world.nowUs * this.clock.rate + this.clock.offsetUs) / 1000);
+  }
+
+  /** Starts the node, again and again until it stands or `halt` is called. */
+  boot(): void {
+    this.#wantUp = true;
+    if (this.up) return;
+    const { world, network } = this.#parts;
+    network.powerOn(this.name);
+    const process = new Process(world, this.name, this.clock);
+    this.process = process;
+    this.boots += 1;
+    world.trace.note(this.name, 'boot', this.boots);
+    world.schedule(this.dice.between(1000, 30_000), process, () => {
+      this.#open(process).catch((error: unknown) => {
+        this.#failed(process, error);
+      });
+    });
+  }
+
+  async #open(process: Process): Promise<void> {
+    const { world, network, seams, settings, open } = this.#parts;
+    const mount = new SimMount(this.volume, {
+      schedule: (delayMs, fn): void => {
+        world.schedule(delayMs * 1000, process, fn);
+      },
+      latencyMs: (kind, _path, bytes): number => this.#latencyMs(kind, bytes),
+      held: (ms): void => {
+        process.busy(ms * 1000);
+      },
+      violation: (message): void => {
+        world.fail('borrowed-buffers', `${this.name}: ${message}`);
+      },
+    });
+    this.mount = mount;
+    const env = {
+      clock: process,
+      random: world.dice.fork(),
+      network: network.for(process, this.name),
+      vfs: seams.vfs(mount.vfs, this),
+      executor: new SimExecutor(mount, { random: world.dice.fork(), sliceDelayMs: 2 }),
+    };
+    const log = {
+      log: (level: LogLevel, event: string, fields?: LogFields): void => {
+        if (process.alive) this.#log(level, event, fields);
+      },
+    };
+    const node = await open(seams.options({ ...settings, directory: DIRECTORY, env, log }));
+    await node.start();
+    this.node = node;
+    world.trace.note(this.name, 'up');
+  }
+
+  #log(level: LogLevel, event: string, fields: LogFields = {}): void {
+    const { world, coverage } = this.#parts;
+    if (level !== 'debug') coverage.add(`log.${event}`);
+    world.trace.note(this.name, `log ${event}`, world.trace.readable ? JSON.stringify(fields) : '');
+  }
+
+  #failed(process: Process, error: unknown): void {
+    const { world, coverage } = this.#parts;
+    if (!process.alive || isFenced(error)) return;
+    const { code } = asCoterieError(error);
+    world.trace.note(this.name, 'start failed', code);
+    coverage.add(`start failed with ${code}`);
+    if (code === 'INTERNAL' || (code === 'DATA_DAMAGED' && this.impaired !== 'rotten')) {
+      world.fail(code === 'INTERNAL' ? 'crash-free' : 'disk-answers', `${this.name} does not start: ${describe(error)}`);
+      return;
+    }
+    this.crash('process-death');
+    // An operator's part: a disk that cannot be used is replaced.
+    if (code === 'DATA_DAMAGED') {
+      this.volume.wipe();
+      this.impaired = 'lost';
+    }
+    this.#wantUp = true;
+    this.#bootLater(this.dice.between(200, 1000));
+  }
+
+  #bootLater(ms: number): void {
+    this.#parts.world.schedule(ms * 1000, undefined, () => {
+      if (this.#wantUp) this.boot();
+    });
+  }
+
+  /** Kills the process, or takes the machine's power; it stays down until `boot`. */
+  crash(how: 'power-loss' | 'process-death'): void {
+    this.#wantUp = false;
+    const { process, mount } = this;
+    if (process?.alive !== true) return;
+    if (mount?.alive !== true) this.#gone(how === 'power-loss');
+    else if (how === 'power-loss') this.volume.powerLoss();
+    else {
+      // `onCrash` cannot tell the two apart.
+      this.#gone(false);
+      this.volume.processDeath(mount);
+    }
+  }
+
+  /** Stops the node as an operator does; it stays down until `boot`. */
+  async stop(graceMs: number): Promise<void> {
+    this.#wantUp = false;
+    const { node, process } = this;
+    if (node === undefined || process?.alive !== true) return;
+    await this.#inside(process, () => node.stop(graceMs));
+    if (this.process === process && process.alive) this.crash('process-death');
+  }
+
+  /** Runs a call in a turn of the process; settles when it does, or when the process is dead. */
+  #inside(process: Process, call: () => Promise<void>): Promise<void> {
+    const { world } = this.#parts;
+    return new Promise((resolve) => {
+      const lost = (): void => {
+        this.#asked.delete(lost);
+        resolve();
+      };
+      this.#asked.add(lost);
+      world.schedule(0, process, () => {
+        call().then(
+          () => {
+            world.schedule(0, undefined, lost);
+          },
+          (error: unknown) => {
+            if (process.alive && !isFenced(error)) world.fail('crash-free', `${this.name} does not stop: ${describe(error)}`);
+          },
+        );
+      });
+    });
+  }
+
+  /** Everything of the incarnation ends here. */
+  #gone(power: boolean): void {
+    const { process, node } = this;
+    if (process?.alive !== true) return;
+    const { world, network, coverage } = this.#parts;
+    if (power) this.powerLostUs = world.nowUs;
+    try {
+      const stats = node?.stats();
+      if (stats !== undefined) this.#count(stats);
+    } catch (error) {
+      world.fail('crash-free', `${this.name}: stats() threw: ${describe(error)}`);
+    }
+    world.trace.note(this.name, 'dead', power ? 'power' : 'killed');
+    coverage.add(power ? 'losses of power' : 'kills');
+    process.fence();
+    this.node = undefined;
+    this.cut = undefined;
+    network.died(process, this.name, power);
+    for (const lost of [...this.#asked]) world.schedule(this.dice.between(200, 5000), undefined, lost);
+    if (this.#wantUp) this.#bootLater(this.dice.between(100, 3000));
+  }
+
+  #count(stats: ReturnType<KvNode['stats']>): void {
+    this.#parts.coverage.addAll('', stats.counters);
+    this.#parts.coverage.addAll('engine.', stats.engine);
+  }
+
+  /** Adds the counters of the living incarnation, at the end of a run. */
+  countLiving(): void {
+    if (this.node !== undefined && this.up) this.#count(this.node.stats());
+  }
+
+  /** Puts another disk in; the process must be down. */
+  replaceDisk(image: Medium | undefined): void {
+    if (image === undefined) this.volume.wipe();
+    else this.volume.restore(image);
+    this.impaired = 'lost';
+    this.#parts.world.trace.note(this.name, image === undefined ? 'disk wiped' : 'old disk restored');
+  }
+
+  /** A client's request. `call` must use what the node answers within the turn that brings it. */
+  ask<T>(timeoutMs: number, call: (node: KvNode, wallMs: number) => Maybe<T>): Promise<Reply<T>> {
+    const { world, network } = this.#parts;
+    const there = this.dice.between(50, 800);
+    const back = this.dice.between(50, 800);
+    return new Promise((resolve) => {
+      let done = false;
+      const finish = (reply: Reply<T>): void => {
+        if (done) return;
+        done = true;
+        this.#asked.delete(lost);
+        world.cancel(patience);
+        resolve(reply);
+      };
+      const lost = (): void => {
+        finish({ kind: 'lost' });
+      };
+      const patience = world.schedule((timeoutMs * 1.2 + 2000) * 1000, undefined, lost);
+      const { process } = this;
+      if (this.node === undefined || process?.alive !== true) {
+        world.schedule(network.host(this.name).on ? there + back : 1_000_000, undefined, () => {
+          finish({ kind: 'refused' });
+        });
+        return;
+      }
+      this.#asked.add(lost);
+      world.schedule(there, process, () => {
+        this.#call(process, timeoutMs, call, (reply) => {
+          world.schedule(back, undefined, () => {
+            finish(reply);
+          });
+        });
+      });
+    });
+  }
+
+  #call<T>(process: Process, timeoutMs: number, call: (node: KvNode, wallMs: number) => Maybe<T>, reply: (reply: Reply<T>) => void): void {
+    const { world } = this.#parts;
+    const { node } = this;
+    if (node === undefined) {
+      reply({ kind: 'refused' });
+      return;
+    }
+    const pauses = process.pauses;
+    const late = process.after(timeoutMs + TIMEOUT_SLACK_MS, () => {
+      if (process.pauses === pauses && this.diskFactor === 1)
+        world.fail(
+          'liveness',
+          `${this.name} has not answered ${String(timeoutMs + TIMEOUT_SLACK_MS)} ms after a request with ${String(timeoutMs)} ms`,
+        );
+    });
+    const settle = (outcome: Reply<T>): void => {
+      late.cancel();
+      reply(outcome);
+    };
+    const fail = (error: unknown): void => {
+      if (!process.alive || isFenced(error)) return;
+      const coded = asCoterieError(error);
+      if (coded.code === 'INTERNAL') world.fail('crash-free', `${this.name}: ${describe(error)}`);
+      settle({ kind: 'error', error: coded });
+    };
+    try {
+      const answer = call(node, process.wallMs());
+      if (answer instanceof Promise) {
+        answer.then((value) => {
+          settle({ kind: 'answer', value });
+        }, fail);
+      } else {
+        settle({ kind: 'answer', value: answer });
+      }
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #latencyMs(kind: OperationKind, bytes: number): number {
+    const third = this.dice.fraction();
+    const jitter = 1 + 4 * third * third * third;
+    const base = kind === 'dataSync' || kind === 'syncDir' ? 0.3 : 0.02 + bytes * 1e-6;
+    return base * jitter * this.diskFactor;
+  }
+
+  #judge(operation: Operation): Verdict {
+    if (operation.kind === 'dataSync' && this.syncFailures > 0 && this.dice.chance(this.syncFailures)) {
+      this.#parts.coverage.add('syncs failed');
+      return 'io';
+    }
+    const { cut } = this;
+    if (cut === undefined || !operation.changes) return 'ok';
+    cut.left -= 1;
+    if (cut.left > 0) return 'ok';
+    this.cut = undefined;
+    this.#parts.coverage.add('cut midway');
+    if (cut.how === 'process-death') {
+      // As in `crash`: told apart before the volume reports it.
+      this.#gone(false);
+    }
+    return cut.how;
+  }
+}

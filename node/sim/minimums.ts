@@ -1,0 +1,30 @@
+/** The least that 300 seeds must reach: a run that stays below shows nothing, however green it is. */
+
+import type { Coverage } from './coverage.ts';
+
+/** Fewer seeds than this prove nothing about coverage. */
+const LEAST_SEEDS = 60;
+const PER_SEEDS = 300;
+
+export const MINIMUMS: Readonly<Record<string, number>> = {
+  'siblings made': 30,
+  'siblings resolved': 30,
+  'wiped disks recovered': 30,
+  'retries by operation id': 30,
+  'losses of power': 30,
+  kills: 30,
+  'cut midway': 30,
+  'syncs failed': 30,
+  'bits rotten': 30,
+  'connections reset': 30,
+};
+
+/** A line for each minimum that was missed, in proportion to the number of seeds. */
+export function missingCoverage(coverage: Coverage, seeds: number): string[] {
+  if (seeds < LEAST_SEEDS) return [];
+  return Object.entries(MINIMUMS).flatMap(([name, least]) => {
+    const wanted = Math.ceil((least * seeds) / PER_SEEDS);
+    const had = coverage.get(name);
+    return had >= wanted ? [] : [`${name}: ${String(had)} of at least ${String(wanted)}`];
+  });
+}

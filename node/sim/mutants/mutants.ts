@@ -1,0 +1,78 @@
+/**
+ * Known bugs, put back. Each is a trap that a real system fell into (or a step that is easily got wrong), and names the checker that must
+ * notice it within 200 seeds. None is a switch in shipped code: they act on the policies that a node is given, on its disk, or on what a
+ * client sends.
+ *
+ * | mutant | checker |
+ * |---|---|
+ * | ack before the log is synced | survival |
+ * | coordinator forgets its copy | survival |
+ * | dot reused after amnesia | survival |
+ * | W counted one short | quorum-overlap |
+ * | merge by overwrite | survival |
+ * | read repair dropped | convergence |
+ * | retry makes a second dot | siblings |
+ * | blank replica counted in R | quorum-overlap |
+ * | torn tail accepted | disk-answers |
+ * | fsync retried after failure | survival |
+ */
+
+import type { Vfs, VfsFile } from '../../src/env/vfs.ts';
+import type { Policies } from '../../src/runtime/policies.ts';
+import type { ClientSeams } from '../clients/client.ts';
+import type { Seams } from '../machine.ts';
+import { NO_SEAMS } from '../run.ts';
+import { withTornFramesAccepted } from './accept-torn-tail.ts';
+import { bound, wrapFiles } from './wrapped-vfs.ts';
+
+export interface Mutant {
+  readonly name: string;
+  /** The checker that must notice it. */
+  readonly checker: string;
+  /** Made anew for each run. */
+  seams(): Seams & ClientSeams;
+}
+
+function byPolicy(policies: Partial<Policies>): () => Seams & ClientSeams {
+  return () => ({ ...NO_SEAMS, options: (options) => ({ ...options, policies: { ...options.policies, ...policies } }) });
+}
+
+function byFile(wrap: (file: VfsFile) => VfsFile | Promise<VfsFile>): () => Seams & ClientSeams {
+  return () => ({ ...NO_SEAMS, vfs: (vfs: Vfs) => wrapFiles(vfs, wrap) });
+}
+
+/** Segments of the commit log: storage/FORMAT.md. */
+function isLog(path: string): boolean {
+  return path.endsWith('.log');
+}
+
+const LOG_HEAD_BYTES = 56;
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'ack before the log is synced',
+    checker: 'survival',
+    seams: byFile((file) => (isLog(file.path) ? { ...bound(file), dataSync: () => Promise.resolve() } : file)),
+  },
+  { name: 'coordinator forgets its copy', checker: 'survival', seams: byPolicy({ ownCopy: () => undefined }) },
+  {
+    name: 'dot reused after amnesia',
+    checker: 'survival',
+    seams: byPolicy({ actorAtBoot: (_proposed, last) => ({ actorEpoch: last.actorEpoch, counter: 0 }) }),
+  },
+  { name: 'W counted one short', checker: 'quorum-overlap', seams: byPolicy({ writeQuorum: (w) => w - 1 }) },
+  { name: 'merge by overwrite', checker: 'survival', seams: byPolicy({ mergeEncoded: (_local, incoming) => incoming }) },
+  { name: 'read repair dropped', checker: 'convergence', seams: byPolicy({ staleReplicas: () => [] }) },
+  { name: 'retry makes a second dot', checker: 'siblings', seams: byPolicy({ knownOperation: () => undefined }) },
+  { name: 'blank replica counted in R', checker: 'quorum-overlap', seams: byPolicy({ counts: () => true }) },
+  {
+    name: 'torn tail accepted',
+    checker: 'disk-answers',
+    seams: byFile((file) => (isLog(file.path) ? withTornFramesAccepted(file, LOG_HEAD_BYTES) : file)),
+  },
+  {
+    name: 'fsync retried after failure',
+    checker: 'survival',
+    seams: byFile((file) => ({ ...bound(file), dataSync: () => file.dataSync().catch(() => file.dataSync()) })),
+  },
+];

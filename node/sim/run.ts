@@ -1,0 +1,306 @@
+/**
+ * One seed, from its plan to its verdict.
+ *
+ * Safety phase: clients work while everything may happen. Liveness phase: all faults end; every node must get ready, every key must be
+ * readable, and after one read of each key its replicas must be equal. Then the history is judged as a whole.
+ */
+
+import { crc32 } from 'node:zlib';
+import { bucketId, clusterId, memberName } from '../src/base/ids.ts';
+import { createTopology } from '../src/cluster/ring/topology-create.ts';
+import type { Topology } from '../src/cluster/ring/topology.ts';
+import type { NodeOptions } from '../src/runtime/options.ts';
+import { checkConvergence, type ReplicaCopy } from './checkers/convergence.ts';
+import { checkAnswers } from './checkers/disk-answers.ts';
+import { checkNoReturn } from './checkers/no-return.ts';
+import { checkSiblings } from './checkers/siblings.ts';
+import { checkOverlap, checkSurvival, type Violation } from './checkers/survival.ts';
+import { BUCKET, Client, type ClientParts, type ClientSeams, readAt } from './clients/client.ts';
+import { History, type ReadRecord } from './clients/history.ts';
+import { recognise } from './clients/value.ts';
+import { Coverage } from './coverage.ts';
+import { Injector } from './faults/injector.ts';
+import { drawPlan, type Plan } from './faults/plan.ts';
+import { Machine, type OpenNode, type Seams } from './machine.ts';
+import { arm, disarm } from './world/guard.ts';
+import { Dice } from './world/dice.ts';
+import { SimNetwork } from './world/network.ts';
+import { type Failure, World } from './world/world.ts';
+
+export interface RunOptions {
+  /** Keeps a readable trace. */
+  readonly readable?: boolean;
+  readonly open: OpenNode;
+  readonly seams: Seams & ClientSeams;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  readonly plan: Plan;
+  readonly failures: readonly Failure[];
+  readonly hash: string;
+  readonly turns: number;
+  readonly virtualMs: number;
+  readonly operations: number;
+  readonly coverage: Coverage;
+  readonly lines: readonly string[];
+}
+
+export const NO_SEAMS: Seams & ClientSeams = {
+  vfs: (vfs) => vfs,
+  options: (options) => options,
+  write: (options) => options,
+};
+
+/** Far more than any run needs: what reaches them hangs. */
+const LIMITS = { turns: 3_000_000, virtualMs: 600_000 };
+/** How long the cluster may take to be whole again, and to answer a read, once all faults have ended. */
+const HEAL_MS = 120_000;
+const REPAIR_MS = 5000;
+
+export async function runSeed(seed: number, options: RunOptions): Promise<RunResult> {
+  const plan = drawPlan(seed, new Dice(seed, 1));
+  const world = new World(seed, options.readable === true);
+  const coverage = new Coverage();
+  const run = new Run(world, plan, coverage, options);
+  arm();
+  let breach: string | undefined;
+  try {
+    await world.run(() => run.scenario(), LIMITS);
+  } finally {
+    breach = disarm();
+  }
+  if (breach !== undefined) world.fail('replay', breach);
+  run.end();
+  return {
+    seed,
+    plan,
+    failures: world.failures,
+    hash: world.trace.hash,
+    turns: world.turns,
+    virtualMs: Math.floor(world.nowUs / 1000),
+    operations: run.history.writes.length + coverage.get('reads answered'),
+    coverage,
+    lines: world.trace.lines,
+  };
+}
+
+class Run {
+  readonly history: History;
+  readonly #world: World;
+  readonly #plan: Plan;
+  readonly #coverage: Coverage;
+  readonly #network: SimNetwork;
+  readonly #machines: readonly Machine[];
+  readonly #injector: Injector;
+  readonly #parts: ClientParts;
+  readonly #dice: Dice;
+
+  constructor(world: World, plan: Plan, coverage: Coverage, options: RunOptions) {
+    this.#world = world;
+    this.#plan = plan;
+    this.#coverage = coverage;
+    this.#dice = world.dice.fork();
+    this.#network = new SimNetwork(world);
+    const { n, coveredW, overlapHolds, faults, skewMs } = plan;
+    this.history = new History({ n, coveredW, overlapHolds, faultless: faults.size === 0, skewUs: skewMs * 2000 });
+    const topology = topologyOf(plan, this.#dice);
+    this.#machines = plan.members.map(
+      ({ name }) =>
+        new Machine({
+          world,
+          network: this.#network,
+          coverage,
+          seams: options.seams,
+          open: options.open,
+          settings: settingsOf(plan, topology, name),
+        }),
+    );
+    this.#injector = new Injector(world, plan, this.#machines, this.#network, coverage);
+    this.#parts = {
+      world,
+      plan,
+      machines: this.#machines,
+      history: this.history,
+      coverage,
+      seams: options.seams,
+      onRead: (read): void => {
+        this.#judge(read, false);
+      },
+    };
+  }
+
+  async scenario(): Promise<void> {
+    const { clients, faults, n, r, w, members } = this.#plan;
+    this.#world.trace.note(
+      'plan',
+      `${String(members.length)} members, n=${String(n)} r=${String(r)} w=${String(w)}`,
+      [...faults].join(' '),
+    );
+    this.#injector.calm();
+    for (const machine of this.#machines) machine.boot();
+    await this.#whole('the cluster does not come up');
+    let over = false;
+    const working = Array.from({ length: clients }, () => new Client(this.#parts).run(() => over));
+    const injecting = this.#injector.run(() => over);
+    await Promise.all(working);
+    over = true;
+    await injecting;
+    const healBy = this.#world.nowUs + HEAL_MS * 1000;
+    const late = this.#world.schedule(HEAL_MS * 1000, undefined, () => {
+      this.#world.fail('liveness', `not whole ${String(HEAL_MS)} ms after the last fault: ${this.#waitsFor()}`);
+    });
+    await this.#injector.heal();
+    this.#world.cancel(late);
+    this.#coverage.add('healing ms', Math.floor((this.#world.nowUs - healBy) / 1000) + HEAL_MS);
+    await this.#judgeAll();
+    this.#judgeBounds();
+  }
+
+  /** What is left of the incarnations is counted. */
+  end(): void {
+    if (this.#world.failures.length === 0) for (const machine of this.#machines) machine.countLiving();
+  }
+
+  #waitsFor(): string {
+    const waits = this.#machines.filter((machine) => !machine.whole);
+    return waits
+      .map((machine) => `${machine.name} ${machine.up ? JSON.stringify(machine.node?.ready().reasons ?? 'starting') : 'down'}`)
+      .join('; ');
+  }
+
+  async #whole(why: string): Promise<void> {
+    const late = this.#world.schedule(HEAL_MS * 1000, undefined, () => {
+      this.#world.fail('liveness', `${why}: ${this.#waitsFor()}`);
+    });
+    while (!this.#machines.every((machine) => machine.whole)) await this.#world.sleep(50);
+    this.#world.cancel(late);
+  }
+
+  #latestWallMs(): number {
+    return Math.max(...this.#machines.map((machine) => machine.wallMs())) + this.#plan.skewMs;
+  }
+
+  #judge(read: ReadRecord, final: boolean): void {
+    const { history } = this;
+    const latest = this.#latestWallMs();
+    this.#report([
+      ...checkAnswers(history, read),
+      ...checkSiblings(history, read),
+      ...checkNoReturn(history, read, final),
+      ...checkOverlap(history, read, latest),
+      ...(final ? checkSurvival(history, read, latest) : []),
+    ]);
+  }
+
+  #report(violations: readonly Violation[]): void {
+    for (const { checker, message } of violations) this.#world.fail(checker, message);
+  }
+
+  async #judgeAll(): Promise<void> {
+    const keys = this.history.keys;
+    for (const key of keys) await this.#healedRead(key, this.#plan.r, false);
+    await this.#world.sleep(REPAIR_MS);
+    for (const key of keys) {
+      if (this.#world.failures.length > 0) return;
+      await this.#compareReplicas(key);
+      await this.#healedRead(key, this.#plan.n, true);
+    }
+  }
+
+  async #healedRead(key: string, r: number, final: boolean): Promise<void> {
+    const machine = this.#dice.pick(this.#machines);
+    const reply = await readAt(this.#parts, machine, key, r, 5000);
+    if (reply.kind === 'answer') {
+      if (final) this.#judge(reply.value.read, true);
+      return;
+    }
+    const why = reply.kind === 'error' ? `${reply.error.code}: ${reply.error.message}` : reply.kind;
+    this.#world.fail('liveness', `after healing, a read of ${key} with r=${String(r)} at ${machine.name} fails: ${why}`);
+  }
+
+  async #compareReplicas(key: string): Promise<void> {
+    const copies: ReplicaCopy[] = [];
+    for (const machine of this.#machines) {
+      const reply = await machine.ask(5000, (node) =>
+        node.local(BUCKET, key).then(({ bytes, digest, versions }) => ({
+          held: bytes !== undefined,
+          crc: bytes === undefined ? 0 : crc32(bytes),
+          digest,
+          versions: versions.map(({ value, expireAtMs }) => ({
+            number: recognise(key, value),
+            expireAtMs,
+            shows: `${String(value.length)} bytes`,
+          })),
+        })),
+      );
+      if (reply.kind !== 'answer') {
+        const why = reply.kind === 'error' ? `${reply.error.code}: ${reply.error.message}` : reply.kind;
+        this.#world.fail('liveness', `after healing, the local copy of ${key} at ${machine.name} cannot be read: ${why}`);
+        return;
+      }
+      if (reply.value.held) copies.push({ node: machine.name, digest: reply.value.digest, versions: reply.value.versions });
+    }
+    if (copies.length !== 0 && copies.length !== this.#plan.n) {
+      this.#world.fail(
+        'convergence',
+        `key ${key}: ${String(copies.length)} of ${String(this.#plan.n)} replicas hold it: ${copies.map((copy) => copy.node).join(' ')}`,
+      );
+      return;
+    }
+    this.#report(checkConvergence(key, copies));
+    for (const copy of copies) this.#report(checkAnswers(this.history, { key, node: copy.node, versions: copy.versions }));
+  }
+
+  /** What must be bounded: when nothing goes on, nothing may be kept waiting. */
+  #judgeBounds(): void {
+    for (const machine of this.#machines) {
+      const stats = machine.node?.stats();
+      if (stats === undefined) continue;
+      if (stats.operationsInFlight > 0)
+        this.#world.fail('bounds', `${machine.name} is idle and has ${String(stats.operationsInFlight)} operations in flight`);
+      const pending = machine.process?.pending ?? 0;
+      if (pending > 200) this.#world.fail('bounds', `${machine.name} is idle and waits for ${String(pending)} events`);
+    }
+  }
+}
+
+function topologyOf(plan: Plan, dice: Dice): Topology {
+  const hex = (digits: number): string => Array.from({ length: digits }, () => dice.below(16).toString(16)).join('');
+  return createTopology({
+    clusterId: clusterId(hex(32)),
+    N: plan.n,
+    Q: plan.q,
+    tokenSeed: hex(16),
+    buckets: [{ id: bucketId(0), name: BUCKET, consistency: 'eventual', R: plan.r, W: plan.w, blindWrites: plan.blindWrites }],
+    members: plan.members.map(({ name, zone, rack, weight }) => ({
+      name: memberName(name),
+      address: { host: name, peerPort: 7400, respPort: 6379, httpPort: 8400 },
+      zone,
+      rack,
+      weight,
+    })),
+  });
+}
+
+function settingsOf(plan: Plan, topology: Topology, name: string): Omit<NodeOptions, 'env' | 'log'> {
+  return {
+    name: memberName(name),
+    topology,
+    directory: '/data',
+    engine: {
+      fsync: plan.fsync,
+      memtableBytes: plan.memtableBytes,
+      cacheBytes: 64 * 1024,
+      openFiles: 16,
+      blockBytes: 512,
+      tableBytes: 16 * 1024,
+      levelBaseBytes: 32 * 1024,
+      levelRatio: 4,
+      level0Compact: 2,
+      // Not zstd: zlib's handles are async resources, which the guard forbids.
+      compression: ['none', 'snappy', 'lz4'],
+      reserveBytes: 8 * 1024,
+    },
+  };
+}

@@ -1,0 +1,259 @@
+/** Each checker on hand-made histories: the good ones pass, the bad ones are noticed. */
+
+import { describe, expect, test } from '@jest/globals';
+import { checkConvergence } from '../../sim/checkers/convergence.ts';
+import { checkAnswers } from '../../sim/checkers/disk-answers.ts';
+import { checkNoReturn } from '../../sim/checkers/no-return.ts';
+import { checkSiblings } from '../../sim/checkers/siblings.ts';
+import { checkOverlap, checkSurvival, type Violation } from '../../sim/checkers/survival.ts';
+import { makeValue, recognise } from '../../sim/clients/value.ts';
+import { history, read, wrote } from './histories.ts';
+
+const LATE = 1_000_000;
+
+function noticed(violations: readonly Violation[]): string[] {
+  return violations.map((violation) => violation.checker);
+}
+
+describe('survival', () => {
+  test('the value itself, or what replaced it, is enough', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    expect(checkSurvival(one, read([0], 100), LATE)).toEqual([]);
+    wrote(one, { from: 20, to: 30 });
+    expect(checkSurvival(one, read([1], 100), LATE)).toEqual([]);
+    wrote(one, { covers: [1], from: 40, to: 50 });
+    expect(checkSurvival(one, read([2], 100), LATE)).toEqual([]);
+  });
+
+  test('a lost value is noticed', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    expect(noticed(checkSurvival(one, read([], 100), LATE))).toEqual(['survival']);
+  });
+
+  test('an older blind write does not explain the loss of a newer one', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    wrote(one, { from: 20, to: 30 });
+    expect(noticed(checkSurvival(one, read([0], 100), LATE))).toEqual(['survival']);
+  });
+
+  test('but it does within the difference of the clocks, for blind writes only', () => {
+    const one = history({ skewUs: 15_000 });
+    wrote(one, { from: 0, to: 10 });
+    wrote(one, { from: 20, to: 30 });
+    expect(checkSurvival(one, read([0], 100), LATE)).toEqual([]);
+    const other = history({ skewUs: 15_000 });
+    wrote(other, { from: 0, to: 10 });
+    wrote(other, { covers: [], from: 20, to: 30 });
+    expect(noticed(checkSurvival(other, read([0], 100), LATE))).toEqual(['survival']);
+  });
+
+  test('a context that did not cover the value does not explain its loss', () => {
+    const one = history();
+    wrote(one, { covers: [], from: 0, to: 10 });
+    wrote(one, { covers: [], from: 0, to: 12 });
+    expect(noticed(checkSurvival(one, read([1], 100), LATE))).toEqual(['survival']);
+    expect(checkSurvival(one, read([0, 1], 100), LATE)).toEqual([]);
+  });
+
+  test('a write that left no trace explains nothing, one that was replaced in turn does', () => {
+    const one = history();
+    wrote(one, { covers: [], from: 0, to: 10 });
+    wrote(one, { covers: [0], from: 20 });
+    expect(noticed(checkSurvival(one, read([], 100), LATE))).toEqual(['survival']);
+    wrote(one, { kind: 'delete', covers: [1], from: 40, to: 50 });
+    expect(checkSurvival(one, read([], 100), LATE)).toEqual([]);
+  });
+
+  test('a refused write explains nothing', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    wrote(one, { kind: 'delete', from: 20, outcome: 'none' });
+    expect(noticed(checkSurvival(one, read([], 100), LATE))).toEqual(['survival']);
+  });
+
+  test('expiry explains absence only once it has come', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10, expires: 500 });
+    expect(noticed(checkSurvival(one, read([], 100), 400))).toEqual(['survival']);
+    expect(checkSurvival(one, read([], 100), 500)).toEqual([]);
+  });
+
+  test('EXPIRE and a kept expiry may end a value too', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    one.beginExpiry('k', 300, 20_000);
+    expect(checkSurvival(one, read([], 100), 400)).toEqual([]);
+  });
+
+  test('only writes of the W that the plan covers are demanded', () => {
+    const one = history({ coveredW: 2 });
+    wrote(one, { w: 1, from: 0, to: 10 });
+    expect(checkSurvival(one, read([], 100), LATE)).toEqual([]);
+  });
+});
+
+describe('quorum-overlap', () => {
+  test('R + W > N must see what was acknowledged before, R + W = N need not', () => {
+    const one = history();
+    wrote(one, { w: 2, from: 0, to: 10 });
+    expect(noticed(checkOverlap(one, read([], 20), LATE))).toEqual(['quorum-overlap']);
+    expect(checkOverlap(one, read([], 20, { r: 1 }), LATE)).toEqual([]);
+    expect(checkOverlap(one, read([], 5), LATE)).toEqual([]);
+    expect(checkOverlap(one, read([0], 20), LATE)).toEqual([]);
+  });
+
+  test('a write that began after the answer explains nothing', () => {
+    const one = history();
+    wrote(one, { w: 2, from: 0, to: 10 });
+    wrote(one, { kind: 'delete', from: 30, to: 40 });
+    expect(noticed(checkOverlap(one, read([], 20), LATE))).toEqual(['quorum-overlap']);
+  });
+});
+
+describe('siblings', () => {
+  test('concurrent writes with contexts may be siblings', () => {
+    const one = history();
+    wrote(one, { covers: [], from: 0, to: 10 });
+    wrote(one, { covers: [], from: 0, to: 10 });
+    expect(checkSiblings(one, read([0, 1], 100))).toEqual([]);
+  });
+
+  test('two blind ones may not', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    wrote(one, { from: 0, to: 10 });
+    expect(noticed(checkSiblings(one, read([0, 1], 100)))).toEqual(['siblings']);
+  });
+
+  test('nor one write twice', () => {
+    const one = history();
+    wrote(one, { covers: [], from: 0, to: 10 });
+    expect(noticed(checkSiblings(one, read([0, 0], 100)))).toEqual(['siblings']);
+  });
+
+  test('nor what a context covers, directly or through another', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    wrote(one, { covers: [0], from: 20, to: 30 });
+    wrote(one, { covers: [1], from: 40, to: 50 });
+    expect(noticed(checkSiblings(one, read([1, 0], 100)))).toEqual(['siblings']);
+    expect(noticed(checkSiblings(one, read([2, 0], 100)))).toEqual(['siblings']);
+  });
+
+  test('nor a later blind one, when nothing failed', () => {
+    const told = [
+      { covers: [], from: 0, to: 10 },
+      { from: 20, to: 30 },
+    ];
+    const faulty = history();
+    const faultless = history({ faultless: true });
+    for (const write of told) {
+      wrote(faulty, write);
+      wrote(faultless, write);
+    }
+    expect(checkSiblings(faulty, read([1, 0], 100))).toEqual([]);
+    expect(noticed(checkSiblings(faultless, read([1, 0], 100)))).toEqual(['siblings']);
+  });
+});
+
+describe('no-return', () => {
+  test('what a context covered does not come back', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    wrote(one, { covers: [0], from: 20, to: 30 });
+    expect(noticed(checkNoReturn(one, read([0], 100), true))).toEqual(['no-return']);
+    expect(checkNoReturn(one, read([1], 100), true)).toEqual([]);
+    expect(checkNoReturn(one, read([0], 25), false)).toEqual([]);
+    expect(checkNoReturn(one, read([0], 100, { r: 1 }), false)).toEqual([]);
+  });
+
+  test('a deleted value does not come back, unless it was written again', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    wrote(one, { kind: 'delete', from: 20, to: 30 });
+    expect(noticed(checkNoReturn(one, read([0], 100), true))).toEqual(['no-return']);
+    wrote(one, { from: 40, to: 50 });
+    expect(checkNoReturn(one, read([2], 100), true)).toEqual([]);
+  });
+
+  test('a blind delete does not certainly reach a value written with a context', () => {
+    const one = history();
+    wrote(one, { covers: [], from: 0, to: 10 });
+    wrote(one, { kind: 'delete', from: 20, to: 30 });
+    expect(checkNoReturn(one, read([0], 100), true)).toEqual([]);
+  });
+
+  test('an expired value is not shown, nor an expiry that nobody gave', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10, expires: 50 });
+    expect(checkNoReturn(one, read([0], 40, { expireAtMs: 50 }), false)).toEqual([]);
+    expect(noticed(checkNoReturn(one, read([0], 60, { expireAtMs: 50 }), false))).toEqual(['no-return']);
+    expect(noticed(checkNoReturn(one, read([0], 40, { expireAtMs: 70 }), false))).toEqual(['no-return']);
+  });
+});
+
+describe('disk-answers', () => {
+  test('a value is recognised only when every byte of it is right', () => {
+    const value = makeValue('k', 7, 500);
+    expect(recognise('k', value)).toBe(7);
+    expect(recognise('other', value)).toBeUndefined();
+    for (const at of [0, 3, 8, 9, 250, 499]) {
+      const bad = Uint8Array.from(value);
+      bad[at] = (bad[at] ?? 0) ^ 4;
+      expect(recognise('k', bad)).toBeUndefined();
+    }
+    expect(recognise('k', value.subarray(0, 499))).toBeUndefined();
+  });
+
+  test('bytes that nobody wrote, or that were refused, are noticed', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    wrote(one, { from: 0, outcome: 'none' });
+    wrote(one, { from: 0 });
+    expect(checkAnswers(one, read([0, 2], 100))).toEqual([]);
+    expect(noticed(checkAnswers(one, read([undefined], 100)))).toEqual(['disk-answers']);
+    expect(noticed(checkAnswers(one, read([1], 100)))).toEqual(['disk-answers']);
+    expect(noticed(checkAnswers(one, read([9], 100)))).toEqual(['disk-answers']);
+  });
+});
+
+describe('convergence', () => {
+  const versions = [{ number: 1, expireAtMs: 0, shows: '' }];
+  test('equal digests and values are equal, anything else is not', () => {
+    const same = { digest: 'aa', versions };
+    expect(
+      checkConvergence('k', [
+        { node: 'a', ...same },
+        { node: 'b', ...same },
+      ]),
+    ).toEqual([]);
+    expect(
+      noticed(
+        checkConvergence('k', [
+          { node: 'a', ...same },
+          { node: 'b', ...same, digest: 'ab' },
+        ]),
+      ),
+    ).toEqual(['convergence']);
+    const other = [{ number: 1, expireAtMs: 5, shows: '' }];
+    expect(
+      noticed(
+        checkConvergence('k', [
+          { node: 'a', ...same },
+          { node: 'b', digest: 'aa', versions: other },
+        ]),
+      ),
+    ).toEqual(['convergence']);
+    expect(
+      noticed(
+        checkConvergence('k', [
+          { node: 'a', ...same },
+          { node: 'b', digest: undefined, versions: [] },
+        ]),
+      ),
+    ).toEqual(['convergence']);
+  });
+});
