@@ -5,13 +5,19 @@
  * it opened. No callback ever runs inside the call that causes it.
  */
 
+import { CoterieError, type ErrorCode, invariant } from '../base/errors.ts';
 import type { Clock } from '../env/clock.ts';
-import type { Address, Listener, Network } from '../env/network.ts';
+import type { Address, Connection, ConnectionHandler, Listener, Network } from '../env/network.ts';
 import type { Random } from '../env/random.ts';
+import { Deadlines } from './deadlines.ts';
+import { FIRST_MESSAGE_TYPE } from './frame.ts';
 import type { HandshakePolicy } from './handshake.ts';
-import type { TransportLimits } from './limits.ts';
-import type { PeerStatus, TransportCounters, TransportEvent } from './peer-status.ts';
+import { DEFAULT_LIMITS, type TransportLimits } from './limits.ts';
+import { Link } from './link.ts';
+import { Peer, type PeerWorld } from './peer.ts';
+import { type PeerStatus, type TransportCounters, type TransportEvent, zeroCounters } from './peer-status.ts';
 import type { IncomingRequest, Reply, RequestHandle } from './request.ts';
+import { Responder, type ResponderOwner } from './responder.ts';
 
 /** The topology epochs that frames carry. */
 export interface EpochPolicy {
@@ -38,31 +44,103 @@ export interface PeerAddress {
   readonly address: Address;
 }
 
-/** Message types are the caller's, FIRST_MESSAGE_TYPE to 255; the ones below are the transport's own. */
-export const FIRST_MESSAGE_TYPE = 16;
+/** A request that has failed before it was sent; its callback is still to run. */
+class RefusedRequest implements RequestHandle {
+  cancelled = false;
 
-export declare class Transport {
+  cancel(): void {
+    this.cancelled = true;
+  }
+}
+
+export class Transport {
   readonly counters: TransportCounters;
+  readonly #world: PeerWorld;
+  readonly #owner: ResponderOwner;
+  readonly #handlers: (((request: IncomingRequest) => void) | undefined)[] = [];
+  readonly #peers = new Map<string, Peer>();
+  readonly #listeners = new Set<Listener>();
+  readonly #responders = new Set<Responder>();
+  /** The accepted link of each peer: it opens one only. */
+  readonly #responderOf = new Map<string, Responder>();
+  readonly #observers: ((status: PeerStatus) => void)[] = [];
+  #closed = false;
 
-  constructor(options: TransportOptions);
+  constructor(options: TransportOptions) {
+    const { network, clock, random, handshake, epochs, log } = options;
+    this.counters = options.metrics ?? zeroCounters();
+    this.#world = {
+      network,
+      clock,
+      random,
+      policy: handshake,
+      limits: { ...DEFAULT_LIMITS, ...options.limits },
+      counters: this.counters,
+      deadlines: new Deadlines(clock),
+      log: log ?? ((): void => undefined),
+      changed: (peer): void => {
+        // It may be the user's call that ends a link: the observers run later.
+        clock.soon(() => {
+          for (const observer of this.#observers) observer(peer.status);
+        });
+      },
+    };
+    this.#owner = {
+      handlerOf: (type) => this.#handlers[type],
+      admits: (peer, epoch, type) => epochs?.admits(peer, epoch, type) ?? true,
+      epoch: () => epochs?.current() ?? 0,
+      established: (responder): void => {
+        this.#established(responder);
+      },
+      closed: (responder, error): void => {
+        this.#ended(responder, error);
+      },
+    };
+  }
 
   /** Accepts peers. @throws CoterieError PORT_IN_USE, SETTING_INVALID */
-  listen(address: Address): Promise<Listener>;
+  async listen(address: Address): Promise<Listener> {
+    const listener = await this.#world.network.listen(address, (connection) => this.#accept(connection));
+    this.#listeners.add(listener);
+    return listener;
+  }
 
   /** The peers to keep connections to; those not named are disconnected. */
-  setPeers(peers: readonly PeerAddress[]): void;
+  setPeers(peers: readonly PeerAddress[]): void {
+    const wanted = new Map(peers.map((peer) => [peer.name, peer.address]));
+    for (const [name, peer] of this.#peers) {
+      const address = wanted.get(name);
+      if (address?.host === peer.address.host && address.port === peer.address.port) {
+        wanted.delete(name);
+      } else {
+        this.#peers.delete(name);
+        peer.stop(new CoterieError('PEER_REMOVED', 'no longer a peer at this address'));
+      }
+    }
+    if (this.#closed) return;
+    for (const [name, address] of wanted) {
+      const peer = new Peer(name, address, this.#world);
+      this.#peers.set(name, peer);
+      peer.open();
+    }
+  }
 
-  peers(): PeerStatus[];
+  peers(): PeerStatus[] {
+    return [...this.#peers.values()].map((peer) => peer.status);
+  }
 
   /** Whether requests to the peer pass now. */
-  connected(peer: string): boolean;
+  connected(peer: string): boolean {
+    return this.#peers.get(peer)?.connected === true;
+  }
 
   /**
    * Sends a request. `onReply` runs exactly once, unless cancelled, and never inside this call.
    *
    * Failures: PEER_UNREACHABLE (not connected: `none`; connection lost), BUSY (a queue is full: `none`), TIMEOUT (no reply within the
-   * deadline), PAIR_TOO_LARGE (`none`), UNSUPPORTED (the peer knows no such type: `none`), EPOCH_STALE (`none`), CLOSED (`none`), and what
-   * the peer's handler answers.
+   * deadline), FRAME_TOO_LARGE (`none`), UNSUPPORTED (the peer knows no such type: `none`), EPOCH_STALE (`none`), CLOSED (this transport
+   * was closed), FRAME_INVALID (the callback threw that on the reply: it runs a second time, with the failure, and the link ends), and
+   * what the peer's handler answers.
    *
    * @param type FIRST_MESSAGE_TYPE to 255
    * @param payload borrowed until the call returns
@@ -76,17 +154,86 @@ export declare class Transport {
     deadlineMs: number,
     epoch: number,
     onReply: (reply: Reply) => void,
-  ): RequestHandle;
+  ): RequestHandle {
+    invariant(
+      type >= FIRST_MESSAGE_TYPE && type <= 255 && deadlineMs >= 1 && Number.isSafeInteger(epoch) && epoch >= 0,
+      'a request is in range',
+    );
+    const { maxMessageBytes } = this.#world.limits;
+    if (payload.length > maxMessageBytes) return this.#refused(peer, 'FRAME_TOO_LARGE', onReply);
+    const result = this.#peers.get(peer)?.request(type, payload, deadlineMs, epoch, onReply) ?? 'PEER_UNREACHABLE';
+    return typeof result === 'string' ? this.#refused(peer, this.#closed ? 'CLOSED' : result, onReply) : result;
+  }
 
   /**
    * Answers requests of this type from now on. A handler that throws a CoterieError fails its request with that code; FRAME_INVALID (the
    * payload could not be decoded) closes the connection it came over. Anything else thrown is a bug and is not caught.
    */
-  handle(type: number, handler: (request: IncomingRequest) => void): void;
+  handle(type: number, handler: (request: IncomingRequest) => void): void {
+    invariant(type >= FIRST_MESSAGE_TYPE && type <= 255, 'a message type is in range');
+    this.#handlers[type] = handler;
+  }
 
   /** Hears when a peer becomes connected or stops being so. */
-  onPeerChange(callback: (status: PeerStatus) => void): void;
+  onPeerChange(callback: (status: PeerStatus) => void): void {
+    this.#observers.push(callback);
+  }
 
   /** Ends every connection and accepts no more; requests under way fail with CLOSED. */
-  close(): Promise<void>;
+  async close(): Promise<void> {
+    this.#closed = true;
+    const reason = new CoterieError('CLOSED', 'the node is stopping');
+    for (const peer of this.#peers.values()) peer.stop(reason);
+    this.#peers.clear();
+    for (const responder of this.#responders) responder.fail(reason);
+    this.#world.deadlines.close();
+    await Promise.all([...this.#listeners].map((listener) => listener.close()));
+    this.#listeners.clear();
+  }
+
+  /** An accepted link stands: it replaces an earlier one of the same peer, and shows that the peer is there. */
+  #established(responder: Responder): void {
+    const { peer, remote } = responder;
+    const earlier = this.#responderOf.get(peer);
+    this.#responderOf.set(peer, responder);
+    earlier?.fail(new CoterieError('CLOSED', 'the peer has connected anew'));
+    this.#world.log({ kind: 'connected', peer, direction: 'in', remote });
+    this.#peers.get(peer)?.open();
+  }
+
+  /** An accepted link has ended. */
+  #ended(responder: Responder, error: CoterieError): void {
+    this.#responders.delete(responder);
+    const { peer, remote } = responder;
+    if (this.#responderOf.get(peer) === responder) this.#responderOf.delete(peer);
+    const { code, message } = error;
+    this.#world.log({ kind: 'disconnected', peer: peer === '' ? undefined : peer, direction: 'in', remote, code, message });
+  }
+
+  #accept(connection: Connection): ConnectionHandler {
+    const responder = new Responder(this.#world, this.#world.deadlines, this.#owner);
+    const link = new Link(connection, this.#world, responder);
+    this.#responders.add(responder);
+    if (this.#closed) link.fail(new CoterieError('CLOSED', 'the node is stopping'));
+    else if (this.#responders.size > this.#world.limits.maxConnections) link.fail(new CoterieError('BUSY', 'too many connections'));
+    return link;
+  }
+
+  #refused(peer: string, code: ErrorCode, onReply: (reply: Reply) => void): RequestHandle {
+    if (code === 'BUSY') this.counters.requestsShed += 1;
+    this.counters.requestsFailed += 1;
+    const handle = new RefusedRequest();
+    this.#world.clock.soon(() => {
+      if (!handle.cancelled) onReply({ kind: 'failed', code, message: `${peer}: ${REFUSALS[code] ?? code}`, outcome: 'none' });
+    });
+    return handle;
+  }
 }
+
+/** Why a request was not sent. */
+const REFUSALS: { readonly [Code in ErrorCode]?: string } = {
+  BUSY: 'too much is already under way to it',
+  CLOSED: 'the node is stopping',
+  FRAME_TOO_LARGE: 'the message is too large',
+  PEER_UNREACHABLE: 'not connected',
+};
