@@ -184,8 +184,12 @@ class Run {
   #judge(read: ReadRecord, final: boolean): void {
     const { history } = this;
     const latest = this.#latestWallMs();
+    const wrong = checkAnswers(history, read);
+    if (wrong.length > 0) {
+      this.#report(wrong);
+      return;
+    }
     this.#report([
-      ...checkAnswers(history, read),
       ...checkSiblings(history, read),
       ...checkNoReturn(history, read, final),
       ...checkOverlap(history, read, latest),

@@ -17,6 +17,9 @@
  * | fsync retried after failure | survival |
  */
 
+import { crc32 } from 'node:zlib';
+import { storeId } from '../../src/base/ids.ts';
+import { readHeader } from '../../src/cluster/versioning/codec.ts';
 import type { Vfs, VfsFile } from '../../src/env/vfs.ts';
 import type { Policies } from '../../src/runtime/policies.ts';
 import type { ClientSeams } from '../clients/client.ts';
@@ -58,12 +61,19 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'dot reused after amnesia',
     checker: 'survival',
-    seams: byPolicy({ actorAtBoot: (_proposed, last) => ({ actorEpoch: last.actorEpoch, counter: 0 }) }),
+    seams: byPolicy({
+      bootActor: () => ({ actorEpoch: 0, counter: 0 }),
+      newStoreId: (_drawn, member) => storeId(crc32(member).toString(16).padStart(32, '0')),
+    }),
   },
-  { name: 'W counted one short', checker: 'quorum-overlap', seams: byPolicy({ writeQuorum: (w) => w - 1 }) },
-  { name: 'merge by overwrite', checker: 'survival', seams: byPolicy({ mergeEncoded: (_local, incoming) => incoming }) },
-  { name: 'read repair dropped', checker: 'convergence', seams: byPolicy({ staleReplicas: () => [] }) },
-  { name: 'retry makes a second dot', checker: 'siblings', seams: byPolicy({ knownOperation: () => undefined }) },
+  { name: 'W counted one short', checker: 'quorum-overlap', seams: byPolicy({ writeQuorum: (w) => Math.max(1, w - 1) }) },
+  {
+    name: 'merge by overwrite',
+    checker: 'survival',
+    seams: byPolicy({ reconcile: (_local, bytes) => ({ kind: 'store', bytes, header: readHeader(bytes) }) }),
+  },
+  { name: 'read repair dropped', checker: 'convergence', seams: byPolicy({ repairs: () => false }) },
+  { name: 'retry makes a second dot', checker: 'siblings', seams: byPolicy({ operation: () => undefined }) },
   { name: 'blank replica counted in R', checker: 'quorum-overlap', seams: byPolicy({ counts: () => true }) },
   {
     name: 'torn tail accepted',
