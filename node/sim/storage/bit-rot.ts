@@ -5,7 +5,8 @@
  * while it runs. Then everything is read by `get` and by iteration, verified, compacted and read again, written to, closed, and read again
  * after another opening.
  *
- * Each answer must be the right one or a coded error: never another value, never "absent" for what is there, no crash, no hang. An opening
+ * A log whose end is cut off or zeroed looks like one that a loss of power tore, so there any prefix of the history is right. Otherwise
+ * each answer must be the right one or a coded error: never another value, never "absent" for what is there, no crash, no hang. An opening
  * refused with DATA_DAMAGED must name the file. Keys that an iteration leaves out must lie in a range that it reported as damaged.
  *
  *   node sim/storage/bit-rot.ts --seed 1 --count 10000      the full proof
@@ -15,6 +16,7 @@
  * then fail.
  */
 
+import { toByteString } from '../../src/base/bytes.ts';
 import type { ByteString } from '../../src/base/bytes.ts';
 import { isCoterieError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/storage/engine.ts';
@@ -22,11 +24,12 @@ import { WriteBatch } from '../../src/storage/write-batch.ts';
 import type { Medium } from '../disk/medium.ts';
 import { SECTOR_BYTES } from '../disk/medium.ts';
 import { SeededRandom } from '../disk/seeded-random.ts';
-import { DIRECTORY, TINY, isCoded, newVolume, openEngine, volumeOf, written } from './engine-process.ts';
+import { DIRECTORY, TINY, isCoded, newVolume, openEngine, volumeOf } from './engine-process.ts';
 import type { EngineProcess, Tuning } from './engine-process.ts';
-import { applyStep, keyOf, makeHistory, sameBytes, writeBatchOf } from './history.ts';
-import type { Content } from './history.ts';
+import { MARK, applyStep, contentAfter, difference, keyOf, makeHistory, sameBytes, writeBatchOf } from './history.ts';
+import type { Content, Step } from './history.ts';
 import { cpuSeconds, messageOf, proofArguments, report } from './proof-program.ts';
+import { contentOf, written } from './whole-store.ts';
 
 const KEYS = 120;
 const MOST_FAILURES = 10;
@@ -37,12 +40,13 @@ const onlyCase = options.numberOption('case', -1);
 const sabotage = options.option('sabotage');
 
 const failures: string[] = [];
-const figures = { cases: 0, opensRefused: 0, rightAnswers: 0, errors: 0, rangesReported: 0, harmless: 0 };
+const figures = { cases: 0, opensRefused: 0, rightAnswers: 0, errors: 0, rangesReported: 0, harmless: 0, prefixes: 0 };
 const casesByKind: Record<string, number> = {};
 const errorCodes: Record<string, number> = {};
 
 interface Base {
   readonly image: Medium;
+  readonly steps: readonly Step[];
   readonly content: Content;
   readonly clean: boolean;
 }
@@ -64,8 +68,10 @@ class Examination {
   readonly #random: SeededRandom;
   readonly #base: Base;
   #problem: string | undefined;
-  /** Keys written after the damage, and those whose write failed. */
-  readonly #content: Content;
+  /** The log lost its end, which nothing can tell from a write that the disk had not finished: any prefix is right. */
+  #prefix = false;
+  #content: Content;
+  /** Keys with a write of unknown outcome. */
   readonly #open = new Set<ByteString>();
 
   constructor(random: SeededRandom, base: Base) {
@@ -85,6 +91,7 @@ class Examination {
     place = this.#damage(volume.medium) + (live ? ', while open' : '');
     process ??= await this.#opened(volume, tuning, place);
     if (process === undefined) return { problem: this.#problem, place };
+    if (this.#prefix && !live) await this.#findPrefix(process);
     await this.#examine(process, 'first');
     await this.#stir(process);
     await this.#examine(process, 'after compaction and writes');
@@ -107,6 +114,8 @@ class Examination {
     casesByKind[kind] = (casesByKind[kind] ?? 0) + 1;
     const offset = random.below(file.size);
     const way = random.below(12);
+    const places = way === 2 ? 2 + random.below(6) : 1;
+    this.#prefix = kind.endsWith('.log') && (way < 2 || places > 1);
     if (way === 0) {
       const end = Math.min(file.size, offset + SECTOR_BYTES);
       const node = medium.file(file.node);
@@ -118,7 +127,6 @@ class Examination {
       medium.apply({ kind: 'dataSync', path: file.path, node: file.node });
       return `${file.path} cut at ${String(offset)} of ${String(file.size)}`;
     }
-    const places = way === 2 ? 2 + random.below(6) : 1;
     const mask = random.oneIn(2) ? 1 << random.below(8) : 1 + random.below(255);
     for (let nth = 0; nth < places; nth += 1) medium.flip(file.path, nth === 0 ? offset : random.below(file.size), mask);
     return `${file.path} at ${String(offset)} of ${String(file.size)} changed by ${String(mask)}, ${String(places)} places`;
@@ -160,6 +168,20 @@ class Examination {
     }
     const words = (bytes: Uint8Array | undefined): string => (bytes === undefined ? 'nothing' : `${String(bytes.length)} bytes`);
     return `${JSON.stringify(key)} answers ${words(found)}, not ${words(wanted)}${wanted?.length === found?.length ? ' (other bytes)' : ''}`;
+  }
+
+  /** Takes the prefix that the store claims to hold as what it must hold. */
+  async #findPrefix(process: EngineProcess): Promise<void> {
+    const mark = await process.timeline.run(process.engine.get(MARK), MOST_EVENTS);
+    const number = mark === undefined ? 0 : Number(toByteString(mark.value));
+    const { steps } = this.#base;
+    const last = steps.findIndex((step) => step.kind === 'batch' && step.number === number);
+    const drops = new Set(steps.slice(0, last + 1).filter((step) => step.kind === 'drop'));
+    this.#content = contentAfter(steps, number, drops);
+    const found = await process.timeline.run(contentOf(process.engine), MOST_EVENTS);
+    const next = steps.slice(last + 1).find((step) => step.kind !== 'settle' && step.kind !== 'flush');
+    if (next?.kind === 'drop' && difference(this.#content, found) !== undefined) applyStep(this.#content, next);
+    figures.prefixes += 1;
   }
 
   async #examine(process: EngineProcess, when: string): Promise<void> {
@@ -248,7 +270,7 @@ async function baseOf(seed: number, clean: boolean): Promise<Base> {
   const random = new SeededRandom(seed, clean ? 8 : 9);
   const volume = newVolume(random.fork());
   const steps = makeHistory(random.fork(), { batches: 150, keys: KEYS, valueBytes: 900, dropOneIn: 60, flushOneIn: 12, compactOneIn: 50 });
-  const { engine, timeline } = await openEngine(volume, random.fork(), TINY);
+  const { engine, timeline, mount } = await openEngine(volume, random.fork(), TINY);
   const content: Content = new Map();
   for (const step of steps) {
     if (step.kind === 'batch') await timeline.run(written(engine, writeBatchOf(step)));
@@ -257,9 +279,14 @@ async function baseOf(seed: number, clean: boolean): Promise<Base> {
     else if (step.kind === 'compact') await timeline.run(engine.compact());
     applyStep(content, step);
   }
-  if (clean) await timeline.run(engine.close());
-  else volume.powerLoss();
-  return { image: volume.image(), content, clean };
+  if (clean) {
+    await timeline.run(engine.close());
+  } else {
+    // Long enough for the log to say on disk what it has synced, as it does when writes pause.
+    await timeline.run(new Promise<void>((resolve) => void timeline.after(500, resolve)));
+    volume.processDeath(mount);
+  }
+  return { image: volume.image(), steps, content, clean };
 }
 
 const bases = [await baseOf(options.seed, true), await baseOf(options.seed, false)];

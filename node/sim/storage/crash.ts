@@ -20,11 +20,12 @@ import type { Medium } from '../disk/medium.ts';
 import type { Operation, Verdict } from '../disk/operation.ts';
 import { SeededRandom } from '../disk/seeded-random.ts';
 import type { SimVolume } from '../disk/volume.ts';
-import { TINY, contentByKey, contentOf, newVolume, openEngine, volumeOf, written } from './engine-process.ts';
+import { TINY, newVolume, openEngine, volumeOf } from './engine-process.ts';
 import type { EngineProcess, Tuning } from './engine-process.ts';
 import { MARK, contentAfter, difference, keyOf, makeHistory, writeBatchOf } from './history.ts';
 import type { Content, Drop, Step } from './history.ts';
 import { cpuSeconds, messageOf, proofArguments, report } from './proof-program.ts';
+import { contentByKey, contentOf, written } from './whole-store.ts';
 
 const KEYS = 80;
 const MOST_FAILURES = 10;

@@ -1,16 +1,13 @@
 /** A process that runs one engine on a simulated disk in virtual time: what the proofs start, crash and start again. */
 
-import type { ByteString } from '../../src/base/bytes.ts';
 import { isCoterieError } from '../../src/base/errors.ts';
 import { Engine } from '../../src/storage/engine.ts';
 import type { EngineOptions } from '../../src/storage/options.ts';
-import type { WriteBatch } from '../../src/storage/write-batch.ts';
 import { SimExecutor } from '../disk/executor.ts';
 import type { Medium } from '../disk/medium.ts';
 import { SimMount } from '../disk/mount.ts';
 import type { SeededRandom } from '../disk/seeded-random.ts';
 import { SimVolume } from '../disk/volume.ts';
-import type { Content } from './history.ts';
 import { Timeline } from './timeline.ts';
 
 export const DIRECTORY = '/data/store';
@@ -60,46 +57,6 @@ export async function openEngine(volume: SimVolume, random: SeededRandom, tuning
   const executor = new SimExecutor(mount, { random, sliceDelayMs: 2 });
   const engine = await timeline.run(Engine.open({ ...tuning, directory: DIRECTORY, vfs: mount.vfs, executor, clock: timeline }));
   return { mount, timeline, engine };
-}
-
-/** Everything in the store, by iteration. */
-export async function contentOf(engine: Engine): Promise<Content> {
-  const content: Content = new Map();
-  const iterator = engine.iterate({ batchEntries: 32 });
-  let last = '';
-  try {
-    for (;;) {
-      const entries = await iterator.next();
-      if (entries.length === 0) return content;
-      for (const { key, value } of entries) {
-        if (key <= last) throw new Error(`the iterator went from ${JSON.stringify(last)} to ${JSON.stringify(key)}`);
-        last = key;
-        content.set(key, value.slice());
-      }
-    }
-  } finally {
-    iterator.close();
-  }
-}
-
-/** Everything in the store under the given keys, by `get`. */
-export async function contentByKey(engine: Engine, keys: readonly ByteString[]): Promise<Content> {
-  const content: Content = new Map();
-  for (const key of keys) {
-    const entry = await engine.get(key);
-    if (entry !== undefined) content.set(key, entry.value.slice());
-  }
-  return content;
-}
-
-/** Writes and waits until it is done. @throws the CoterieError that `done` got */
-export function written(engine: Engine, batch: WriteBatch): Promise<void> {
-  return new Promise((resolve, reject) => {
-    engine.write(batch, (error) => {
-      if (error === undefined) resolve();
-      else reject(error);
-    });
-  });
 }
 
 /** True for the errors that the engine may answer; anything else is a bug of its own. */

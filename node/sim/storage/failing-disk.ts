@@ -25,11 +25,12 @@ import type { Medium } from '../disk/medium.ts';
 import type { Operation, Verdict } from '../disk/operation.ts';
 import { SeededRandom } from '../disk/seeded-random.ts';
 import type { SimVolume } from '../disk/volume.ts';
-import { TINY, isCoded, newVolume, openEngine, volumeOf, written } from './engine-process.ts';
+import { TINY, isCoded, newVolume, openEngine, volumeOf } from './engine-process.ts';
 import type { EngineProcess } from './engine-process.ts';
 import { applyStep, keyOf, makeHistory, sameBytes, writeBatchOf } from './history.ts';
 import type { Batch, Content, Drop, Step } from './history.ts';
 import { cpuSeconds, messageOf, proofArguments, report } from './proof-program.ts';
+import { written } from './whole-store.ts';
 
 type Way = 'full' | 'full-once' | 'failed';
 

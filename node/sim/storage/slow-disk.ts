@@ -1,0 +1,214 @@
+/**
+ * The machine's disk with a delay before every read, for proof (f): on the event loop (`readSync` holds it, `read` does not) and in jobs.
+ * It counts what the loop was held by: synchronous reads and the milliseconds they took, a turn at a time.
+ */
+
+import type { OpenMode, SyncFile, SyncVfs, Vfs, VfsFile, VfsLock } from '../../src/env/vfs.ts';
+
+/** Holds the calling thread without using the processor. */
+export function hold(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+/** Synchronous reads in one turn of the loop. */
+export interface TurnReads {
+  reads: number;
+  heldMs: number;
+}
+
+class SlowFile implements VfsFile {
+  readonly path: string;
+  readonly #file: VfsFile;
+  readonly #disk: SlowVfs;
+
+  constructor(file: VfsFile, disk: SlowVfs) {
+    this.#file = file;
+    this.#disk = disk;
+    this.path = file.path;
+  }
+
+  async read(into: Uint8Array, position: number): Promise<number> {
+    await this.#disk.delay();
+    return this.#file.read(into, position);
+  }
+
+  readSync(into: Uint8Array, position: number): number {
+    const start = performance.now();
+    hold(this.#disk.delayMs);
+    const length = this.#file.readSync(into, position);
+    this.#disk.heldBy(performance.now() - start);
+    return length;
+  }
+
+  write(bytes: Uint8Array, position: number): Promise<void> {
+    return this.#file.write(bytes, position);
+  }
+
+  dataSync(): Promise<void> {
+    return this.#file.dataSync();
+  }
+
+  truncate(length: number): Promise<void> {
+    return this.#file.truncate(length);
+  }
+
+  size(): Promise<number> {
+    return this.#file.size();
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}
+
+export class SlowVfs implements Vfs {
+  readonly delayMs: number;
+  /** This turn so far, and the worst one. */
+  turn: TurnReads = { reads: 0, heldMs: 0 };
+  mostReads = 0;
+  mostHeldMs = 0;
+  totalHeldMs = 0;
+  synchronousReads = 0;
+  asynchronousReads = 0;
+  readonly #disk: Vfs;
+  #turnEnds = false;
+
+  constructor(disk: Vfs, delayMs: number) {
+    this.#disk = disk;
+    this.delayMs = delayMs;
+  }
+
+  delay(): Promise<void> {
+    this.asynchronousReads += 1;
+    return new Promise((resolve) => {
+      setTimeout(resolve, this.delayMs);
+    });
+  }
+
+  heldBy(ms: number): void {
+    this.synchronousReads += 1;
+    this.totalHeldMs += ms;
+    this.turn.reads += 1;
+    this.turn.heldMs += ms;
+    this.mostReads = Math.max(this.mostReads, this.turn.reads);
+    this.mostHeldMs = Math.max(this.mostHeldMs, this.turn.heldMs);
+    if (this.#turnEnds) return;
+    this.#turnEnds = true;
+    // The check phase comes once a turn; what runs in it counts for the next one, which only makes a turn look longer.
+    setImmediate(() => {
+      this.#turnEnds = false;
+      this.turn = { reads: 0, heldMs: 0 };
+    });
+  }
+
+  async open(path: string, mode: OpenMode): Promise<VfsFile> {
+    return new SlowFile(await this.#disk.open(path, mode), this);
+  }
+
+  mkdir(path: string): Promise<void> {
+    return this.#disk.mkdir(path);
+  }
+
+  list(path: string): Promise<string[]> {
+    return this.#disk.list(path);
+  }
+
+  sizeOf(path: string): Promise<number | undefined> {
+    return this.#disk.sizeOf(path);
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#disk.rename(from, to);
+  }
+
+  unlink(path: string): Promise<void> {
+    return this.#disk.unlink(path);
+  }
+
+  syncDir(path: string): Promise<void> {
+    return this.#disk.syncDir(path);
+  }
+
+  freeBytes(path: string): Promise<number> {
+    return this.#disk.freeBytes(path);
+  }
+
+  lock(path: string): Promise<VfsLock> {
+    return this.#disk.lock(path);
+  }
+}
+
+class SlowSyncFile implements SyncFile {
+  readonly path: string;
+  readonly #file: SyncFile;
+  readonly #delayMs: number;
+
+  constructor(file: SyncFile, delayMs: number) {
+    this.#file = file;
+    this.#delayMs = delayMs;
+    this.path = file.path;
+  }
+
+  read(into: Uint8Array, position: number): number {
+    hold(this.#delayMs);
+    return this.#file.read(into, position);
+  }
+
+  write(bytes: Uint8Array, position: number): void {
+    this.#file.write(bytes, position);
+  }
+
+  dataSync(): void {
+    this.#file.dataSync();
+  }
+
+  truncate(length: number): void {
+    this.#file.truncate(length);
+  }
+
+  size(): number {
+    return this.#file.size();
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+export class SlowSyncVfs implements SyncVfs {
+  readonly #disk: SyncVfs;
+  readonly #delayMs: number;
+
+  constructor(disk: SyncVfs, delayMs: number) {
+    this.#disk = disk;
+    this.#delayMs = delayMs;
+  }
+
+  open(path: string, mode: OpenMode): SyncFile {
+    return new SlowSyncFile(this.#disk.open(path, mode), this.#delayMs);
+  }
+
+  mkdir(path: string): void {
+    this.#disk.mkdir(path);
+  }
+
+  list(path: string): string[] {
+    return this.#disk.list(path);
+  }
+
+  sizeOf(path: string): number | undefined {
+    return this.#disk.sizeOf(path);
+  }
+
+  rename(from: string, to: string): void {
+    this.#disk.rename(from, to);
+  }
+
+  unlink(path: string): void {
+    this.#disk.unlink(path);
+  }
+
+  syncDir(path: string): void {
+    this.#disk.syncDir(path);
+  }
+}
