@@ -21,8 +21,9 @@ export interface SimExecutorOptions {
 /** The error as it arrives from a worker. */
 function clonedError(error: unknown): Error {
   if (isVfsError(error)) return new VfsError(error.code, error.path, 'job');
-  if (isCoterieError(error))
+  if (isCoterieError(error)) {
     return new CoterieError(error.code, error.message, error.outcome === undefined ? {} : { outcome: error.outcome });
+  }
   if (!Error.isError(error)) return new Error(String(error));
   const copy = new Error(error.message);
   copy.name = error.name;
@@ -63,23 +64,21 @@ export class SimExecutor implements Executor {
         this.#mount.options.schedule(afterMs + (most === 0 ? 0 : this.#random.below(most + 1)), slice);
       };
       const slice = (): void => {
-        if (!this.#mount.alive) return;
+        if (!this.#isAlive()) return;
         this.slices += 1;
-        let step: IteratorResult<undefined, Result> | undefined;
-        let spentMs = 0;
+        let step: IteratorResult<undefined, Result>;
+        let spentMs: number;
         try {
-          spentMs = this.#mount.slice(() => {
-            step = steps.next();
-          });
+          [step, spentMs] = this.#mount.slice(() => steps.next());
         } catch (error) {
-          if (error instanceof Fenced || !this.#mount.alive) return;
+          if (error instanceof Fenced || !this.#isAlive()) return;
           finish(() => {
             reject(clonedError(error));
           });
           return;
         }
         // A job that swallowed the crash still goes no further.
-        if (!this.#mount.alive || step === undefined) return;
+        if (!this.#isAlive()) return;
         if (step.done !== true) {
           next(spentMs);
           return;
@@ -91,6 +90,11 @@ export class SimExecutor implements Executor {
       };
       next(0);
     });
+  }
+
+  /** A call, because a slice may change it, which narrowing would not see. */
+  #isAlive(): boolean {
+    return this.#mount.alive;
   }
 
   close(): Promise<void> {

@@ -107,16 +107,16 @@ export class SimMount implements Mounted {
     else this.options.held?.(ms, kind);
   }
 
-  /** Runs a slice of a job; answers the milliseconds that its disk calls took, which are the worker's, not the loop's. */
-  slice(run: () => void): number {
+  /** Runs a slice of a job; answers its result, and the milliseconds that its disk calls took, which are the worker's, not the loop's. */
+  slice<T>(run: () => T): [T, number] {
     this.#inSlice = true;
     this.#sliceMs = 0;
     try {
-      run();
+      const result = run();
+      return [result, this.#sliceMs];
     } finally {
       this.#inSlice = false;
     }
-    return this.#sliceMs;
   }
 
   /** A synchronous change. @throws VfsError, Fenced */

@@ -199,9 +199,11 @@ class Examination {
       const wrong = this.#wrong(key, found);
       if (wrong !== undefined) this.#fail(`${when}: get: ${wrong}`);
     }
-    if (this.#problem === undefined) await timeline.run(this.#iterate(engine, when), MOST_EVENTS).catch((error: unknown) => {
-      this.#fail(`${when}: iterate: ${messageOf(error)}`);
-    });
+    if (this.#problem === undefined) {
+      await timeline.run(this.#iterate(engine, when), MOST_EVENTS).catch((error: unknown) => {
+        this.#fail(`${when}: iterate: ${messageOf(error)}`);
+      });
+    }
     if (figures.errors === errorsBefore) figures.harmless += 1;
     await this.#coded(process, `${when}: verify`, engine.verify());
   }

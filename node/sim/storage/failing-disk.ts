@@ -317,7 +317,14 @@ class Case {
 
 async function workload(seed: number): Promise<void> {
   const random = new SeededRandom(seed, 3);
-  const steps = makeHistory(random.fork(), { batches: 2 * batches, keys: KEYS, valueBytes: 700, dropOneIn: 16, flushOneIn: 14, compactOneIn: 20 });
+  const steps = makeHistory(random.fork(), {
+    batches: 2 * batches,
+    keys: KEYS,
+    valueBytes: 700,
+    dropOneIn: 16,
+    flushOneIn: 14,
+    compactOneIn: 20,
+  });
   const middle = steps.findIndex((step) => step.kind === 'batch' && step.number === batches + 1);
   // What was there before, left by a loss of power, so that the opening has work to do.
   const volume = newVolume(random.fork());

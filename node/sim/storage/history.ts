@@ -132,8 +132,9 @@ export function difference(expected: Content, found: Content): string | undefine
   for (const [key, value] of expected) {
     const other = found.get(key);
     if (other === undefined) return `${JSON.stringify(key)} is missing`;
-    if (!sameBytes(value, other))
+    if (!sameBytes(value, other)) {
       return `${JSON.stringify(key)} has another value (${String(other.length)} bytes for ${String(value.length)})`;
+    }
   }
   for (const key of found.keys()) if (!expected.has(key)) return `${JSON.stringify(key)} should not be there`;
   return undefined;

@@ -10,11 +10,9 @@
  */
 
 import { spawn } from 'node:child_process';
-import type { ChildProcessByStdio } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { SeededRandom } from '../disk/seeded-random.ts';
 import { cpuSeconds, proofArguments, report } from './proof-program.ts';
 
@@ -29,12 +27,6 @@ const failures: string[] = [];
 const figures = { kills: 0, killedWhileOpening: 0, acknowledged: 0, opened: 0 };
 let acknowledged = 0;
 
-interface Life {
-  readonly child: ChildProcessByStdio<null, Readable, Readable>;
-  /** Kills once; later calls do nothing. */
-  kill(): void;
-}
-
 /** One life of the writer, to its death. */
 function live(): Promise<void> {
   return new Promise((resolve) => {
@@ -45,13 +37,9 @@ function live(): Promise<void> {
       env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE: join(root, 'cache'), NODE_NO_WARNINGS: '1' },
     });
     let killed = false;
-    const life: Life = {
-      child,
-      kill: () => {
-        if (killed) return;
-        killed = true;
-        child.kill('SIGKILL');
-      },
+    const kill = (): void => {
+      if (!killed) child.kill('SIGKILL');
+      killed = true;
     };
     let opened = false;
     let until = random.oneIn(5) ? random.below(400) : random.below(60);
@@ -61,7 +49,7 @@ function live(): Promise<void> {
     let errors = '';
     child.stdout.setEncoding('latin1');
     child.stderr.setEncoding('latin1');
-    if (blind) setTimeout(life.kill, 20 + pauseMs);
+    if (blind) setTimeout(kill, 20 + pauseMs);
     child.stdout.on('data', (chunk: string) => {
       const lines = (rest + chunk).split('\n');
       rest = lines.pop() ?? '';
@@ -75,9 +63,9 @@ function live(): Promise<void> {
           until -= 1;
         } else {
           failures.push(`after ${String(figures.kills)} kills: ${line}`);
-          life.kill();
+          kill();
         }
-        if (opened && until <= 0 && !blind) life.kill();
+        if (opened && until <= 0 && !blind) kill();
       }
     });
     child.stderr.on('data', (chunk: string) => {

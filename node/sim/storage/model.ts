@@ -70,7 +70,11 @@ class Model {
   set(key: ByteString, entry: Wanted | undefined): void {
     this.tick += 1;
     const past = this.#past.get(key);
-    if (past === undefined) this.#past.set(key, [{ since: 0, entry: undefined }, { since: this.tick, entry }]);
+    if (past === undefined)
+      this.#past.set(key, [
+        { since: 0, entry: undefined },
+        { since: this.tick, entry },
+      ]);
     else past.push({ since: this.tick, entry });
   }
 
@@ -397,9 +401,7 @@ class Run {
     }
     if (limit !== undefined && found.length > limit) return `answers ${String(found.length)} entries, limit ${String(limit)}`;
     if (!complete || (limit !== undefined && found.length === limit)) return undefined;
-    const missing = wanted
-      .slice(at)
-      .find(([, { entry, optional }]) => !optional && !(entry.optional && whole.snapshot === undefined));
+    const missing = wanted.slice(at).find(([, { entry, optional }]) => !optional && !(entry.optional && whole.snapshot === undefined));
     return missing === undefined ? undefined : `ends before ${JSON.stringify(missing[0])}`;
   }
 

@@ -136,7 +136,14 @@ const versions = new Map<number, number>();
 
 function engineOptions(): Parameters<typeof Engine.open>[0] {
   const real = new NodeClock();
-  const stopped: Clock = { wallMs: () => real.wallMs(), monotonicMs: () => 0, after: (ms, fn) => real.after(ms, fn), soon: (fn) => { real.soon(fn); } };
+  const stopped: Clock = {
+    wallMs: () => real.wallMs(),
+    monotonicMs: () => 0,
+    after: (ms, fn) => real.after(ms, fn),
+    soon: (fn) => {
+      real.soon(fn);
+    },
+  };
   return {
     directory: join(root, 'store'),
     vfs: disk,
@@ -240,7 +247,8 @@ try {
   rmSync(root, { recursive: true, force: true });
 }
 const mostReads = Math.floor(MOST_HELD_MS / READ_MS) - 1;
-if (disk.mostReads > mostReads) failures.push(`${String(disk.mostReads)} synchronous reads in one turn, at most ${String(mostReads)} are allowed`);
+if (disk.mostReads > mostReads)
+  failures.push(`${String(disk.mostReads)} synchronous reads in one turn, at most ${String(mostReads)} are allowed`);
 if (figures.pendings === 0 || disk.asynchronousReads === 0) failures.push('nothing was read from the disk: the proof shows nothing');
 const longestMs = Math.round((watch?.longestMs ?? 0) * 100) / 100;
 if (strict && longestMs > MOST_HELD_MS) failures.push(`the loop was held for ${String(longestMs)} ms`);

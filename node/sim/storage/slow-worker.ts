@@ -20,12 +20,13 @@ function isJob(value: unknown): value is Job<unknown, unknown> {
 }
 
 const port = parentPort;
-const delayMs = Number((workerData as { delayMs: number }).delayMs);
+const { delayMs } = workerData as { delayMs: number };
 const disk = new SlowSyncVfs(new NodeSyncVfs(), delayMs);
 
 async function run(request: SlowRequest): Promise<void> {
   let reply: SlowReply;
   try {
+    // eslint-disable-next-line no-restricted-syntax -- a job is found by its module; this runs on a real thread, not in a simulation
     const module = (await import(request.module)) as Readonly<Record<string, unknown>>;
     const job = module[request.name];
     if (!isJob(job)) throw new Error(`${request.module} exports no job ${request.name}`);
