@@ -92,7 +92,10 @@ function broken(what: string): CoterieError {
 
 function readBlindFloor(token: Uint8Array): WriteOrder | undefined {
   const counter = readU64(token, AT_BLIND + 8);
-  if (counter === 0) return undefined;
+  if (counter === 0) {
+    if (token.subarray(AT_BLIND, AT_COUNT).some((byte) => byte !== 0)) throw broken('blind floor out of range');
+    return undefined;
+  }
   if (counter > Number.MAX_SAFE_INTEGER) throw broken('blind floor out of range');
   const time = { ms: readU48(token, AT_BLIND), logical: readU16(token, AT_BLIND + 6) };
   return { actor: readActor(token, AT_BLIND + 16), counter, time };
