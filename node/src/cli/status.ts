@@ -1,0 +1,50 @@
+/** `coterie status`: the members, as one node sees them. */
+
+import type { ClusterAnswer } from '../api/admin/cluster.ts';
+import { asText, call, ENDPOINT_FLAG, JSON_FLAG } from './endpoint.ts';
+import { type CommandHelp, helpText, parseFlags } from './flags.ts';
+import { type Command, EXIT, type Surroundings } from './surroundings.ts';
+import { table } from './table.ts';
+
+const STATUS: CommandHelp = {
+  usage: 'status [flags]',
+  about: 'Shows the cluster as the answering node sees it. Exit code 1 when a member cannot be reached.',
+  flags: [JSON_FLAG, ENDPOINT_FLAG],
+};
+
+async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  const flags = parseFlags(STATUS, args, { least: 0, most: 0 });
+  if (flags.values['help'] === true) {
+    surroundings.out(helpText(STATUS));
+    return EXIT.ok;
+  }
+  const answer = await call(flags, surroundings, { method: 'GET', path: '/v1/cluster' }, [200]);
+  const text = asText(answer.body);
+  const cluster = JSON.parse(text) as ClusterAnswer;
+  const missing = cluster.members.filter(({ state }) => state === 'unreachable').length;
+  if (flags.values['json'] === true) surroundings.out(`${text}\n`);
+  else {
+    surroundings.out(
+      `cluster ${cluster.clusterId}  epoch ${cluster.epoch}  N=${cluster.n}  Q=${cluster.q}  as ${cluster.self} sees it\n\n`,
+    );
+    const rows = cluster.members.map((member) => [
+      member.name,
+      member.state,
+      member.zone,
+      member.rack,
+      String(member.weight),
+      String(member.partitions),
+      member.address,
+    ]);
+    surroundings.out(table(['node', 'state', 'zone', 'rack', 'weight', 'partitions', 'address'], rows));
+    surroundings.out(
+      `\n${table(
+        ['bucket', 'consistency', 'R', 'W'],
+        cluster.buckets.map((bucket) => [bucket.name, bucket.consistency, String(bucket.r), String(bucket.w)]),
+      )}`,
+    );
+  }
+  return missing === 0 ? EXIT.ok : EXIT.failed;
+}
+
+export const statusCommand: Command = { name: 'status', about: 'Show the members of the cluster', run };
