@@ -11,8 +11,10 @@ import { createTopology } from '../src/cluster/ring/topology-create.ts';
 import type { Topology } from '../src/cluster/ring/topology.ts';
 import type { NodeOptions } from '../src/runtime/options.ts';
 import { checkConvergence, type ReplicaCopy } from './checkers/convergence.ts';
+import { checkBounds, checkSiblingCount } from './checkers/bounds.ts';
 import { checkAnswers } from './checkers/disk-answers.ts';
 import { checkNoReturn } from './checkers/no-return.ts';
+import { checkScan } from './checkers/scan.ts';
 import { checkSiblings } from './checkers/siblings.ts';
 import { checkOverlap, checkSurvival, type Violation } from './checkers/survival.ts';
 import { BUCKET, Client, type ClientParts, type ClientSeams, readAt } from './clients/client.ts';
@@ -21,7 +23,7 @@ import { recognise } from './clients/value.ts';
 import { Coverage } from './coverage.ts';
 import { Injector } from './faults/injector.ts';
 import { drawPlan, type Plan } from './faults/plan.ts';
-import { Machine, type OpenNode, type Seams } from './machine.ts';
+import { Machine, type OpenNode, type Reply, type Seams } from './machine.ts';
 import { arm, disarm } from './world/guard.ts';
 import { Dice } from './world/dice.ts';
 import { SimNetwork } from './world/network.ts';
@@ -57,6 +59,10 @@ const LIMITS = { turns: 3_000_000, virtualMs: 600_000 };
 /** How long the cluster may take to be whole again, and to answer a read, once all faults have ended. */
 const HEAL_MS = 120_000;
 const REPAIR_MS = 5000;
+/** How long after its last operation a node counts as idle. */
+const IDLE_MS = 10_000;
+/** A node that died goes on from the hybrid time that it had leased on disk, up to so much ahead of its clock. */
+const TIME_LEASE_US = 1_000_000;
 
 export async function runSeed(seed: number, options: RunOptions): Promise<RunResult> {
   const plan = drawPlan(seed, new Dice(seed, 1));
@@ -95,6 +101,8 @@ class Run {
   readonly #injector: Injector;
   readonly #parts: ClientParts;
   readonly #dice: Dice;
+  /** Keys that had, in the end, a value that does not expire. */
+  readonly #lasting = new Set<string>();
 
   constructor(world: World, plan: Plan, coverage: Coverage, options: RunOptions) {
     this.#world = world;
@@ -102,8 +110,15 @@ class Run {
     this.#coverage = coverage;
     this.#dice = world.dice.fork();
     this.#network = new SimNetwork(world);
-    const { n, coveredW, overlapHolds, faults, skewMs } = plan;
-    this.history = new History({ n, coveredW, overlapHolds, faultless: faults.size === 0, skewUs: skewMs * 2000 });
+    const { n, coveredW, overlapHolds, faults, skewMs, deaths } = plan;
+    this.history = new History({
+      n,
+      coveredW,
+      overlapHolds,
+      readsStick: !deaths,
+      faultless: faults.size === 0,
+      skewUs: skewMs * 2000 + (deaths ? TIME_LEASE_US : 0),
+    });
     const topology = topologyOf(plan, this.#dice);
     this.#machines = plan.members.map(
       ({ name }) =>
@@ -126,6 +141,7 @@ class Run {
       seams: options.seams,
       onRead: (read): void => {
         this.#judge(read, false);
+        this.history.show(read);
       },
     };
   }
@@ -143,9 +159,10 @@ class Run {
     let over = false;
     const working = Array.from({ length: clients }, () => new Client(this.#parts).run(() => over));
     const injecting = this.#injector.run(() => over);
+    const watching = this.#watchBounds(() => over);
     await Promise.all(working);
     over = true;
-    await injecting;
+    await Promise.all([injecting, watching]);
     const healBy = this.#world.nowUs + HEAL_MS * 1000;
     const late = this.#world.schedule(HEAL_MS * 1000, undefined, () => {
       this.#world.fail('liveness', `not whole ${String(HEAL_MS)} ms after the last fault: ${this.#waitsFor()}`);
@@ -154,7 +171,8 @@ class Run {
     this.#world.cancel(late);
     this.#coverage.add('healing ms', Math.floor((this.#world.nowUs - healBy) / 1000) + HEAL_MS);
     await this.#judgeAll();
-    this.#judgeBounds();
+    await this.#world.sleep(IDLE_MS);
+    this.#judgeBounds(true);
   }
 
   /** What is left of the incarnations is counted. */
@@ -191,6 +209,7 @@ class Run {
     }
     this.#report([
       ...checkSiblings(history, read),
+      ...checkSiblingCount(read.key, read.node, read.versions.length),
       ...checkNoReturn(history, read, final),
       ...checkOverlap(history, read, latest),
       ...(final ? checkSurvival(history, read, latest) : []),
@@ -210,17 +229,19 @@ class Run {
       await this.#compareReplicas(key);
       await this.#healedRead(key, this.#plan.n, true);
     }
+    if (this.#world.failures.length === 0) await this.#scan(keys);
   }
 
   async #healedRead(key: string, r: number, final: boolean): Promise<void> {
     const machine = this.#dice.pick(this.#machines);
     const reply = await readAt(this.#parts, machine, key, r, 5000);
     if (reply.kind === 'answer') {
-      if (final) this.#judge(reply.value.read, true);
+      const { read } = reply.value;
+      if (final) this.#judge(read, true);
+      if (final && read.versions.some((version) => version.expireAtMs === 0)) this.#lasting.add(key);
       return;
     }
-    const why = reply.kind === 'error' ? `${reply.error.code}: ${reply.error.message}` : reply.kind;
-    this.#world.fail('liveness', `after healing, a read of ${key} with r=${String(r)} at ${machine.name} fails: ${why}`);
+    this.#world.fail('liveness', `after healing, a read of ${key} with r=${String(r)} at ${machine.name} fails: ${failureText(reply)}`);
   }
 
   async #compareReplicas(key: string): Promise<void> {
@@ -239,8 +260,7 @@ class Run {
         })),
       );
       if (reply.kind !== 'answer') {
-        const why = reply.kind === 'error' ? `${reply.error.code}: ${reply.error.message}` : reply.kind;
-        this.#world.fail('liveness', `after healing, the local copy of ${key} at ${machine.name} cannot be read: ${why}`);
+        this.#world.fail('liveness', `after healing, the local copy of ${key} at ${machine.name} cannot be read: ${failureText(reply)}`);
         return;
       }
       if (reply.value.held) copies.push({ node: machine.name, digest: reply.value.digest, versions: reply.value.versions });
@@ -256,17 +276,48 @@ class Run {
     for (const copy of copies) this.#report(checkAnswers(this.history, { key, node: copy.node, versions: copy.versions }));
   }
 
-  /** What must be bounded: when nothing goes on, nothing may be kept waiting. */
-  #judgeBounds(): void {
+  /** A whole scan, which must show exactly what the reads showed. */
+  async #scan(keys: readonly string[]): Promise<void> {
+    const machine = this.#dice.pick(this.#machines);
+    const before = keys.filter((key) => this.#lasting.has(key));
+    const found: string[] = [];
+    let cursor = '';
+    for (let page = 0; page === 0 || cursor !== ''; page += 1) {
+      const reply = await machine.ask(5000, (node) => node.scan(BUCKET, cursor, 3, { timeoutMs: 5000 }));
+      if (reply.kind !== 'answer' || page > 1000) {
+        this.#world.fail(
+          'liveness',
+          `after healing, a scan at ${machine.name} ${page > 1000 ? 'never ends' : `fails: ${failureText(reply)}`}`,
+        );
+        return;
+      }
+      found.push(...reply.value.keys);
+      cursor = reply.value.cursor;
+    }
+    this.#coverage.add('scans');
+    this.#report(checkScan({ node: machine.name, keys: found }, before, keys));
+  }
+
+  #judgeBounds(idle: boolean): void {
     for (const machine of this.#machines) {
-      const stats = machine.node?.stats();
-      if (stats === undefined) continue;
-      if (stats.operationsInFlight > 0)
-        this.#world.fail('bounds', `${machine.name} is idle and has ${String(stats.operationsInFlight)} operations in flight`);
-      const pending = machine.process?.pending ?? 0;
-      if (pending > 200) this.#world.fail('bounds', `${machine.name} is idle and waits for ${String(pending)} events`);
+      const { node, process } = machine;
+      if (node === undefined || process?.alive !== true) continue;
+      const buffered = this.#network.mostBuffered(machine.name);
+      this.#report(checkBounds({ node: machine.name, stats: node.stats(), pending: process.pending, buffered }, idle));
     }
   }
+
+  /** Looks at what the nodes hold, now and then. */
+  async #watchBounds(until: () => boolean): Promise<void> {
+    while (!until()) {
+      await this.#world.sleep(500);
+      this.#judgeBounds(false);
+    }
+  }
+}
+
+function failureText(reply: Reply<unknown>): string {
+  return reply.kind === 'error' ? `${reply.error.code}: ${reply.error.message}` : reply.kind;
 }
 
 function topologyOf(plan: Plan, dice: Dice): Topology {

@@ -2,7 +2,9 @@
  * "An acknowledged write survives, as a value or as the ancestor of one" (DESIGN §4.1), and what R + W > N promises on the way.
  *
  * - `survival`: after the run has healed, every acknowledged write that the faults' plan covers is accounted for by the final answer.
- * - `quorum-overlap`: while the run goes on, a read with R accounts for every write acknowledged with W before it began, if R + W > N.
+ * - `quorum-overlap`: while the run goes on, a read with R accounts for every write acknowledged with W before it began, if R + W > N; and,
+ *   where no process dies, for every write that an earlier read with R' showed, if R + R' > N (a read answers once R' replicas hold what it
+ *   shows).
  */
 
 import type { History, ReadRecord, WriteRecord } from '../clients/history.ts';
@@ -24,9 +26,7 @@ export function tell(write: WriteRecord): string {
 }
 
 function lost(history: History, read: ReadRecord, latestWallMs: number, demanded: (write: WriteRecord) => boolean): WriteRecord[] {
-  const candidates = history
-    .writesOf(read.key)
-    .filter((write) => write.outcome === 'acknowledged' && write.kind === 'put' && demanded(write));
+  const candidates = history.writesOf(read.key).filter((write) => write.kind === 'put' && demanded(write));
   if (candidates.length === 0) return [];
   const found = accountedFor(history, { key: read.key, numbers: numbersOf(read), endUs: read.endUs, wallMs: latestWallMs });
   return candidates.filter((write) => !found.has(write));
@@ -45,16 +45,20 @@ export function checkSurvival(history: History, read: ReadRecord, latestWallMs: 
   return report(
     'survival',
     read,
-    lost(history, read, latestWallMs, (write) => write.w >= history.terms.coveredW),
+    lost(history, read, latestWallMs, (write) => write.outcome === 'acknowledged' && write.w >= history.terms.coveredW),
   );
 }
 
 export function checkOverlap(history: History, read: ReadRecord, latestWallMs: number): Violation[] {
-  const { n, coveredW, overlapHolds } = history.terms;
+  const { n, coveredW, overlapHolds, readsStick } = history.terms;
   if (!overlapHolds) return [];
+  const acknowledged = (write: WriteRecord): boolean =>
+    write.outcome === 'acknowledged' && write.w >= coveredW && write.w + read.r > n && write.acknowledgedUs < read.startUs;
+  const shown = (write: WriteRecord): boolean =>
+    readsStick && [...write.shownUs].some(([r, atUs]) => r + read.r > n && atUs < read.startUs);
   return report(
     'quorum-overlap',
     read,
-    lost(history, read, latestWallMs, (write) => write.w >= coveredW && write.w + read.r > n && write.acknowledgedUs < read.startUs),
+    lost(history, read, latestWallMs, (write) => acknowledged(write) || shown(write)),
   );
 }

@@ -29,6 +29,8 @@ export interface WriteRecord {
   acknowledgedUs: number;
   /** From when on it can no longer take effect; infinite when nobody knows. */
   settledUs: number;
+  /** By R: when a read with that R first finished that showed it. */
+  readonly shownUs: Map<number, number>;
 }
 
 /** A change of the expiry alone. */
@@ -70,6 +72,8 @@ export interface HistoryTerms {
   readonly faultless: boolean;
   /** Whether an acknowledged write is on W disks at once (`fsync: always`), so that any R with R + W > N sees it. */
   readonly overlapHolds: boolean;
+  /** No process dies in the run: what a replica answered it still has, synced or not. */
+  readonly readsStick: boolean;
 }
 
 export class History {
@@ -100,7 +104,7 @@ export class History {
   }
 
   /** Begins a write; its number is its place in `writes`. */
-  begin(write: Omit<WriteRecord, 'number' | 'attempts' | 'outcome' | 'acknowledgedUs' | 'settledUs'>): WriteRecord {
+  begin(write: Omit<WriteRecord, 'number' | 'attempts' | 'outcome' | 'acknowledgedUs' | 'settledUs' | 'shownUs'>): WriteRecord {
     const record: WriteRecord = {
       ...write,
       number: this.writes.length,
@@ -108,12 +112,21 @@ export class History {
       outcome: 'pending',
       acknowledgedUs: Infinity,
       settledUs: Infinity,
+      shownUs: new Map(),
     };
     this.writes.push(record);
     const list = this.#byKey.get(write.key);
     if (list === undefined) this.#byKey.set(write.key, [record]);
     else list.push(record);
     return record;
+  }
+
+  /** Takes note of what a read has shown. */
+  show(read: ReadRecord): void {
+    for (const { number } of read.versions) {
+      const shownUs = number === undefined ? undefined : this.write(number)?.shownUs;
+      if (shownUs !== undefined && !shownUs.has(read.r)) shownUs.set(read.r, read.endUs);
+    }
   }
 
   beginExpiry(key: string, atMs: number, startUs: number): ExpiryRecord {

@@ -9,7 +9,8 @@
  *   is demanded then are the writes acknowledged by at least the bucket's W: synchronisation asks N - W + 1 others of that W.
  * - Under `fsync: interval` a loss of power takes the last interval's writes away: at most W - 1 members within one interval and a second,
  *   counted like a lost disk for what is demanded; and R + W > N promises nothing about the moments after it.
- * - Wall clocks differ by at most `skewMs` at any time; between two blind writes this is the anomaly that the documentation admits.
+ * - Wall clocks differ by at most `skewMs` from true time; between two blind writes that difference, and the time that a node had leased on
+ *   disk when it died, is the anomaly that the documentation admits.
  */
 
 import type { FsyncPolicy } from '../../src/storage/options.ts';
@@ -41,6 +42,8 @@ export type Fault = (typeof FAULTS)[number];
 
 /** Faults that take synced data away. */
 export const DESTRUCTIVE: ReadonlySet<Fault> = new Set<Fault>(['wiped-disk', 'restored-disk', 'bit-rot']);
+
+const DEADLY: ReadonlySet<Fault> = new Set<Fault>([...DESTRUCTIVE, 'kill', 'power-loss', 'cut-midway', 'zone-loss']);
 
 /** How clients use a key. */
 export type KeyKind =
@@ -83,6 +86,8 @@ export interface Plan {
   /** The smallest W of a write whose survival is demanded. */
   readonly coveredW: number;
   readonly overlapHolds: boolean;
+  /** Processes may die without having been stopped. */
+  readonly deaths: boolean;
   readonly skewMs: number;
   readonly linkDelayUs: number;
 }
@@ -135,6 +140,7 @@ export function drawPlan(seed: number, dice: Dice): Plan {
     lossBudget: w - 1,
     coveredW: destructive || lossy ? w : 1,
     overlapHolds: !lossy,
+    deaths: [...faults].some((fault) => DEADLY.has(fault)),
     skewMs: faults.has('clock-jump') || faults.has('clock-drift') ? dice.pick([50, 400, 2000]) : dice.between(0, 10),
     linkDelayUs: dice.pick([100, 400, 2000]),
   };

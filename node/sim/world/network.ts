@@ -135,11 +135,9 @@ export class SimNetwork {
     return broken;
   }
 
-  /** The largest number of bytes that any connection holds for its window now. */
-  mostBuffered(): number {
-    let most = 0;
-    for (const host of this.#hosts.values()) for (const end of host.ends) most = Math.max(most, end.buffered);
-    return most;
+  /** Bytes that the fullest connection of a host holds for its peer's window. */
+  mostBuffered(host: string): number {
+    return Math.max(0, ...[...this.host(host).ends].map((end) => end.buffered));
   }
 
   #listen(process: Process, host: Host, address: Address, accept: (connection: Connection) => ConnectionHandler): Promise<Listener> {

@@ -2,8 +2,10 @@
 
 import { describe, expect, test } from '@jest/globals';
 import { checkConvergence } from '../../sim/checkers/convergence.ts';
+import { checkBounds, checkSiblingCount } from '../../sim/checkers/bounds.ts';
 import { checkAnswers } from '../../sim/checkers/disk-answers.ts';
 import { checkNoReturn } from '../../sim/checkers/no-return.ts';
+import { checkScan } from '../../sim/checkers/scan.ts';
 import { checkSiblings } from '../../sim/checkers/siblings.ts';
 import { checkOverlap, checkSurvival, type Violation } from '../../sim/checkers/survival.ts';
 import { makeValue, recognise } from '../../sim/clients/value.ts';
@@ -67,6 +69,13 @@ describe('survival', () => {
     expect(checkSurvival(one, read([], 100), LATE)).toEqual([]);
   });
 
+  test('a write that was refused, or whose outcome is unknown, is not demanded', () => {
+    const one = history();
+    wrote(one, { from: 0, outcome: 'none' });
+    wrote(one, { from: 0 });
+    expect(checkSurvival(one, read([], 100), LATE)).toEqual([]);
+  });
+
   test('a refused write explains nothing', () => {
     const one = history();
     wrote(one, { from: 0, to: 10 });
@@ -103,6 +112,17 @@ describe('quorum-overlap', () => {
     expect(checkOverlap(one, read([], 20, { r: 1 }), LATE)).toEqual([]);
     expect(checkOverlap(one, read([], 5), LATE)).toEqual([]);
     expect(checkOverlap(one, read([0], 20), LATE)).toEqual([]);
+  });
+
+  test('what one read showed the next one shows, where no process dies', () => {
+    for (const readsStick of [true, false]) {
+      const one = history({ readsStick });
+      wrote(one, { w: 3, from: 0 });
+      one.show(read([0], 10));
+      expect(noticed(checkOverlap(one, read([], 20), LATE))).toEqual(readsStick ? ['quorum-overlap'] : []);
+      expect(checkOverlap(one, read([], 20, { r: 1 }), LATE)).toEqual([]);
+      expect(checkOverlap(one, read([], 5), LATE)).toEqual([]);
+    }
   });
 
   test('a write that began after the answer explains nothing', () => {
@@ -255,5 +275,26 @@ describe('convergence', () => {
         ]),
       ),
     ).toEqual(['convergence']);
+  });
+});
+
+describe('scan', () => {
+  test('leaves out nothing that lasted, and makes nothing up', () => {
+    expect(checkScan({ node: 'a', keys: ['x', 'y', 'x'] }, ['x'], ['x', 'y', 'z'])).toEqual([]);
+    expect(noticed(checkScan({ node: 'a', keys: ['y'] }, ['x'], ['x', 'y']))).toEqual(['scan']);
+    expect(noticed(checkScan({ node: 'a', keys: ['x', 'w'] }, ['x'], ['x', 'y']))).toEqual(['scan']);
+  });
+});
+
+describe('bounds', () => {
+  const load = { node: 'a', stats: { operationsInFlight: 3 }, pending: 40, buffered: 1000 };
+  test('much is fine under load, nothing may be left when idle', () => {
+    expect(checkBounds(load, false)).toEqual([]);
+    expect(noticed(checkBounds(load, true))).toEqual(['bounds', 'bounds']);
+    expect(checkBounds({ ...load, stats: { operationsInFlight: 0 }, buffered: 0 }, true)).toEqual([]);
+    expect(noticed(checkBounds({ ...load, pending: 1e6 }, false))).toEqual(['bounds']);
+    expect(noticed(checkBounds({ ...load, buffered: 1e9 }, false))).toEqual(['bounds']);
+    expect(checkSiblingCount('k', 'a', 100)).toEqual([]);
+    expect(noticed(checkSiblingCount('k', 'a', 101))).toEqual(['bounds']);
   });
 });

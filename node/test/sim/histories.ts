@@ -6,7 +6,7 @@ export const KEY = 'k';
 
 /** Three replicas, clocks within a millisecond, faults going on. */
 export function history(terms: Partial<HistoryTerms> = {}): History {
-  return new History({ n: 3, coveredW: 1, skewUs: 1000, faultless: false, overlapHolds: true, ...terms });
+  return new History({ n: 3, coveredW: 1, skewUs: 1000, faultless: false, overlapHolds: true, readsStick: true, ...terms });
 }
 
 export interface Told {
