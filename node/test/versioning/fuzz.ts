@@ -112,7 +112,9 @@ for (let i = 0; i < iterations && failures.length < 10; i += 1) {
   const token = mutate(tokens[random(tokens.length)] ?? new Uint8Array());
   if (token.length > 4 && random(8) !== 0) writeCrc(token, token.length - 4, crc32(token.subarray(0, token.length - 4)));
   attempt('context', ['CONTEXT_BROKEN', 'CONTEXT_FOREIGN'], () => {
-    if (!same(encodeContext(decodeContext(token, place, crc32), place, crc32), token)) failures.push(`context encodes otherwise: ${String(token)}`);
+    if (!same(encodeContext(decodeContext(token, place, crc32), place, crc32), token)) {
+      failures.push(`context encodes otherwise: ${String(token)}`);
+    }
     counts.contextsAccepted += 1;
   });
 }

@@ -100,7 +100,11 @@ function moment(time: HybridTime): Moment {
 }
 
 function union(a: ReadonlySet<number>, b: ReadonlySet<number>): ReadonlySet<number> {
-  return a.union(b);
+  return new Set([...a, ...b]);
+}
+
+function isWithin(part: ReadonlySet<number>, whole: ReadonlySet<number>): boolean {
+  return [...part].every((id) => whole.has(id));
 }
 
 function mergeCopies(a: Copy, b: Copy): Copy {
@@ -208,8 +212,8 @@ export class History {
   #truncate(index: number, keep: number): void {
     const target = this.#store(index);
     const { known, held } = target.copy;
-    const confirmed = this.stores.every((other) => other.copy.known.symmetricDifference(known).size === 0);
-    const nothingElsewhere = this.#saves.values().every((saved) => saved.known.isSubsetOf(known));
+    const confirmed = this.stores.every((other) => isWithin(other.copy.known, known) && isWithin(known, other.copy.known));
+    const nothingElsewhere = this.#saves.values().every((saved) => isWithin(saved.known, known));
     if (!confirmed || !nothingElsewhere || target.copy.object.siblings.length === 0) return;
     const object = truncateClock(target.copy.object, keep);
     if (object !== target.copy.object) this.counts.truncated += 1;
@@ -246,8 +250,9 @@ export class History {
     const dot = { actor, counter: target.counter + 1 };
     const result = applyWrite(object, attempt.mutation, { dot: () => dot, time: target.hlc.now(nowMs), nowMs });
     const repeats = name !== undefined && this.model.events.some((event) => event.operation === name && held.has(event.id));
-    if ((result.kind === 'repeated') !== repeats)
+    if ((result.kind === 'repeated') !== repeats) {
       throw new Error(`${result.kind}, but the model ${repeats ? 'knows' : 'does not know'} it`);
+    }
     if (result.kind === 'refused') throw new Error(`refused: ${result.message}`);
     this.counts[result.kind] += 1;
     if (result.kind === 'repeated') return;
