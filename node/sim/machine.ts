@@ -44,6 +44,8 @@ export interface MachineParts {
   readonly coverage: Coverage;
   readonly seams: Seams;
   readonly open: OpenNode;
+  /** Bits rot in this run: only then may anything be found damaged. */
+  readonly rots: boolean;
   /** All but the environment, the log and what `seams` changes. */
   readonly settings: Omit<NodeOptions, 'env' | 'log'>;
 }
@@ -252,7 +254,12 @@ export class Machine {
     if (this.#wantUp) this.#bootLater(this.dice.between(100, 3000));
   }
 
+  #damaged(what: string): void {
+    if (!this.#parts.rots) this.#parts.world.fail('disk-answers', `${this.name} finds damage on disks that have none: ${what}`);
+  }
+
   #count(stats: ReturnType<KvNode['stats']>): void {
+    if ((stats.counters['damagedReads'] ?? 0) > 0) this.#damaged(`${String(stats.counters['damagedReads'])} damaged reads`);
     this.#parts.coverage.addAll('', stats.counters);
     this.#parts.coverage.addAll('engine.', stats.engine);
   }
@@ -329,6 +336,7 @@ export class Machine {
       if (!process.alive || isFenced(error)) return;
       const coded = asCoterieError(error);
       if (coded.code === 'INTERNAL') world.fail('crash-free', `${this.name}: ${describe(error)}`);
+      if (coded.code === 'DATA_DAMAGED') this.#damaged(describe(error));
       settle({ kind: 'error', error: coded });
     };
     try {

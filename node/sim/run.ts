@@ -128,6 +128,7 @@ class Run {
           coverage,
           seams: options.seams,
           open: options.open,
+          rots: faults.has('bit-rot'),
           settings: settingsOf(plan, topology, name),
         }),
     );

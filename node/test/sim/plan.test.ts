@@ -1,0 +1,51 @@
+/** The fault budget: no plan goes beyond what the W in force covers, and together the plans leave out nothing. */
+
+import { describe, expect, test } from '@jest/globals';
+import { drawPlan, DESTRUCTIVE, FAULTS, type Fault, type Plan } from '../../sim/faults/plan.ts';
+import { Dice } from '../../sim/world/dice.ts';
+
+const PLANS: readonly Plan[] = Array.from({ length: 1000 }, (_, at) => drawPlan(at, new Dice(at, 1)));
+
+function has(plan: Plan, ...faults: readonly Fault[]): boolean {
+  return faults.some((fault) => plan.faults.has(fault));
+}
+
+describe('plans', () => {
+  test('are legal', () => {
+    for (const { n, r, w, members } of PLANS) {
+      expect(n).toBeLessThanOrEqual(members.length);
+      expect(Math.min(r, w)).toBeGreaterThanOrEqual(1);
+      expect(Math.max(r, w)).toBeLessThanOrEqual(n);
+    }
+  });
+
+  test('lose fewer disks at once than W, and demand then what W covers', () => {
+    for (const plan of PLANS) {
+      expect(plan.lossBudget).toBe(plan.w - 1);
+      if (!has(plan, ...DESTRUCTIVE)) continue;
+      expect(plan.w).toBeGreaterThan(1);
+      expect(plan.coveredW).toBe(plan.w);
+    }
+  });
+
+  test('with fsync each interval, lose power within the budget only', () => {
+    const interval = PLANS.filter((plan) => plan.fsync.kind === 'interval');
+    expect(interval.length).toBeGreaterThan(50);
+    for (const plan of interval) {
+      expect(has(plan, 'zone-loss', 'cut-midway')).toBe(false);
+      if (!has(plan, 'power-loss')) continue;
+      expect(plan.coveredW).toBe(plan.w);
+      expect(plan.w).toBeGreaterThan(1);
+      expect(plan.overlapHolds).toBe(false);
+    }
+  });
+
+  test('reach every fault, every legal pair of R and W, and runs without faults', () => {
+    for (const fault of FAULTS) expect(PLANS.filter((plan) => plan.faults.has(fault)).length).toBeGreaterThan(50);
+    const pairs = new Set(PLANS.map(({ n, r, w }) => `${String(n)} ${String(r)} ${String(w)}`));
+    expect(pairs.size).toBe(1 + 4 + 9);
+    expect(PLANS.filter((plan) => plan.faults.size === 0).length).toBeGreaterThan(50);
+    expect(new Set(PLANS.map((plan) => plan.members.length))).toEqual(new Set([3, 4, 5]));
+    expect(new Set(PLANS.map((plan) => new Set(plan.members.map(({ zone }) => zone)).size))).toEqual(new Set([1, 2, 3]));
+  });
+});
