@@ -52,9 +52,9 @@ class LeastMovement {
     this.#domains = domains;
     this.#Q = Q;
     this.#quota = slotQuotas(domains, targets, Q, held);
-    this.#ceiling = this.#quota.map((quota, member) => {
-      const most = (targets.numerator[member] ?? 0) * (1 + 1 / SLACK);
-      return Math.max(quota, Math.floor(most / (targets.denominator[member] ?? 1)));
+    this.#ceiling = this.#quota.map((_, member) => {
+      const target = (targets.numerator[member] ?? 0) / (targets.denominator[member] ?? 1);
+      return Math.max(Math.ceil(target), Math.floor(target + target / SLACK));
     });
     this.#bound = this.#quota.reduce((sum, quota, member) => sum + Math.max(0, quota - (held[member] ?? 0)), 0);
     this.#previous = previous;

@@ -8,7 +8,7 @@
  *    (fresh-placement.ts);
  * 4. coordination is spread in proportion to weight (replica-order.ts).
  *
- * The same request gives the same answer on every machine. quality.ts judges the result and shares no code with this.
+ * The same request gives the same answer on every machine. quality/ judges the result and shares no code with this.
  */
 
 import type { PlacementMember } from './failure-domains.ts';

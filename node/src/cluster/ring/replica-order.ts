@@ -55,6 +55,7 @@ class PlaceBalance {
 
   /** Passes one pick of `member` on to where it lowers the sum most, over other members if `follow`. */
   #passOn(member: number, follow: boolean): boolean {
+    if (!this.#weights.some((_, into) => this.#lowers(member, into))) return false;
     const cameFrom = new Map<number, { readonly partition: number; readonly from: number }>();
     const queue = [member];
     let best = -1;

@@ -7,8 +7,8 @@ import { CoterieError } from '../../base/errors.ts';
 import type { PlacementMember } from './failure-domains.ts';
 import { placeReplicas } from './placement.ts';
 import { PseudoRandom } from './pseudo-random.ts';
-import type { PlacementQuality } from './quality.ts';
-import { judgePlacement } from './quality.ts';
+import type { PlacementQuality } from './quality/placement-quality.ts';
+import { judgePlacement } from './quality/placement-quality.ts';
 import { MAX_MEMBERS, MAX_PARTITIONS, MAX_REPLICAS, MAX_WEIGHT } from './topology.ts';
 
 export interface SimulationOptions {
