@@ -8,7 +8,7 @@ const SEED = 20_260_101;
 
 describe('random histories', () => {
   test('show exactly what the causal model shows, at every step and after convergence', () => {
-    const totals = { applied: 0, repeated: 0, unchanged: 0, truncated: 0, siblings: 0, hidden: 0 };
+    const totals = { applied: 0, repeated: 0, unchanged: 0, truncated: 0, siblings: 0, hidden: 0, edits: 0, expired: 0 };
     fc.assert(
       fc.property(fc.array(anyStep, { maxLength: 60, size: 'max' }), (steps) => {
         const history = new History();

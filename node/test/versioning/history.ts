@@ -56,7 +56,7 @@ const write = fc.record({
   client: fc.option(client, { nil: undefined }),
   body: fc.constantFrom('put' as const, 'put' as const, 'put' as const, 'delete' as const, 'expire' as const),
   operation: fc.option(fc.nat(3), { nil: undefined, freq: 2 }),
-  ttlMs: fc.option(fc.integer({ min: -5, max: 60 }), { nil: undefined, freq: 1 }),
+  ttlMs: fc.option(fc.integer({ min: -5, max: 60 }), { nil: undefined, freq: 2 }),
   keepTtl: fc.boolean(),
 });
 
@@ -126,7 +126,7 @@ export class History {
   readonly #saves = new Map<number, Copy>();
   readonly #clients: ({ context: Context; seen: ReadonlySet<number> } | undefined)[] = [];
   readonly #operations = new Map<number, Attempt>();
-  readonly counts = { applied: 0, repeated: 0, unchanged: 0, truncated: 0, siblings: 0, hidden: 0 };
+  readonly counts = { applied: 0, repeated: 0, unchanged: 0, truncated: 0, siblings: 0, hidden: 0, edits: 0, expired: 0 };
   #recorded = 0;
   wallMs = START;
 
@@ -284,6 +284,7 @@ export class History {
         if (isTarget(event.id) && (expiry === 0 || expiry > nowMs)) targets.add(event.id);
       }
     }
+    this.counts.edits += targets.size;
     const mine = object.siblings.find((sibling) => sibling.actor === dot.actor && sibling.counter === dot.counter);
     const edited = object.siblings.reduce<Moment>(
       (last, { edit }) => (edit.ms > last[0] || (edit.ms === last[0] && edit.logical > last[1]) ? moment(edit) : last),
@@ -333,6 +334,7 @@ export class History {
         throw new Error(`shows ${JSON.stringify(actual)}, expected ${JSON.stringify(expected)}`);
       }
       if (expected.length > 1) this.counts.siblings += 1;
+      if (expected.length < copy.object.siblings.length) this.counts.expired += 1;
       if (this.model.hidden(copy.known, copy.held).length > 0) this.counts.hidden += 1;
     }
   }
