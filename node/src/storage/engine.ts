@@ -1,106 +1,478 @@
 /**
- * The storage engine: an ordered map of byte strings on one directory, as a log-structured merge tree.
+ * The storage engine: an ordered map of byte strings on one directory, as a log-structured merge tree (O'Neil et al., "The log-structured
+ * merge-tree", 1996). Writes go to a commit log and a memtable; memtables are flushed to tables, tables are compacted level by level.
+ *
+ * Invariants:
+ * - A write whose callback ran without an error is there after any crash that the fsync policy covers; a batch is there whole or not at all.
+ * - A read answers what was written last, or an error; never something else.
+ * - Memory is bounded: memtables, cached blocks, indexes and filters, delayed writes each have a budget.
  */
 
 import type { ByteString } from '../base/bytes.ts';
-import type { CoterieError } from '../base/errors.ts';
+import { asCoterieError, CoterieError } from '../base/errors.ts';
+import type { VfsLock } from '../env/vfs.ts';
+import { isVfsError } from '../env/vfs.ts';
+import { TableReads } from './cache/table-reads.ts';
+import { Background } from './compaction/background.ts';
+import type { CollectionPolicy } from './compaction/compact-job.ts';
+import { verifyJob } from './compaction/verify-job.ts';
+import type { DamagedRange } from './damage.ts';
+import { DiskSpace } from './disk-space.ts';
+import type { EngineStats, VerifyReport } from './engine-stats.ts';
+import { quarantineOf, statsOf } from './engine-stats.ts';
 import type { Entry, KeyedEntry } from './entry.ts';
-import type { EngineOptions } from './options.ts';
+import { MAX_KEY_BYTES } from './entry.ts';
+import { ViewIterator } from './iterator.ts';
+import type { KeyRange } from './key-range.ts';
+import { Lookup, Pending } from './lookup.ts';
+import { VersionSet } from './manifest/version-set.ts';
+import { Memtable } from './memtable/memtable.ts';
+import type { EngineOptions, Settings } from './options.ts';
+import { settingsOf } from './options.ts';
+import type { Recovered } from './recovery.ts';
+import { recover } from './recovery.ts';
+import { StallGate } from './stall.ts';
+import type { View } from './tree.ts';
+import { poolFor, Tree } from './tree.ts';
+import { healed } from './heal.ts';
+import type { Acknowledge, Segment } from './wal/log.ts';
+import { Log } from './wal/log.ts';
 import type { WriteBatch } from './write-batch.ts';
 
-/** What `tryGet` answers when something must be read from the disk first; give it to `load`. */
-export class Pending {
-  readonly kind = 'pending';
-}
+export { Pending } from './lookup.ts';
+export type { CollectionPolicy } from './compaction/compact-job.ts';
+export type { DamagedRange } from './damage.ts';
+export type { EngineStats, VerifyReport } from './engine-stats.ts';
 
 /** A view of the whole store as it was at one moment. It holds memory and files: close it. */
-export interface Snapshot {
-  close(): void;
+export class Snapshot {
+  readonly view: View;
+  readonly #tree: Tree;
+  #closed = false;
+
+  constructor(tree: Tree) {
+    this.#tree = tree;
+    this.view = tree.view();
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#tree.release(this.view);
+  }
 }
 
 export interface IterateOptions {
   /** First key, inclusive; default: the first there is. */
-  readonly from?: ByteString;
+  readonly from?: ByteString | undefined;
   /** Exclusive; default: no end. */
-  readonly to?: ByteString;
-  readonly snapshot?: Snapshot;
+  readonly to?: ByteString | undefined;
+  /** Default: the moment of the call. */
+  readonly snapshot?: Snapshot | undefined;
   /** Entries to answer in all. */
-  readonly limit?: number;
-  /** Entries and bytes of values in one batch at most (a batch has at least one entry); defaults 256 and 256 KiB. */
-  readonly batchEntries?: number;
-  readonly batchBytes?: number;
+  readonly limit?: number | undefined;
+  /** Entries and bytes in one batch at most (a batch has at least one entry); defaults 256 and 256 KiB. */
+  readonly batchEntries?: number | undefined;
+  readonly batchBytes?: number | undefined;
 }
 
 export interface EngineIterator {
   /**
    * The next entries in order; empty at the end. Calls must not overlap.
    *
-   * @throws CoterieError DATA_DAMAGED once for each damaged range it meets (see DamageError); a caller who calls again goes on behind it
+   * @throws DamageError (DATA_DAMAGED) once for each damaged range it meets; a caller who calls again goes on behind it
    */
   next(): Promise<readonly KeyedEntry[]>;
   close(): void;
 }
 
-/** What a compaction may drop for good. Plain data: it crosses to a worker. */
-export interface CollectionPolicy {
-  /** Entries that expire at or before this wall-clock instant; 0: none. */
-  readonly nowMs: number;
-  /** Tombstones with a key in `[from, to)` (no `to`: to the end) and a tag of at most `gcTag`. */
-  readonly collectable: readonly { readonly from: ByteString; readonly to?: ByteString; readonly gcTag: number }[];
+const BATCH_ENTRIES = 256;
+const BATCH_BYTES = 256 * 1024;
+const RETRY_AFTER_MS = 100;
+
+export class Engine {
+  readonly #settings: Settings;
+  readonly #lock: VfsLock;
+  readonly #tree: Tree;
+  readonly #reads: TableReads;
+  readonly #lookup: Lookup;
+  readonly #log: Log;
+  readonly #background: Background;
+  readonly #gate: StallGate;
+  readonly #space: DiskSpace;
+  #segment: Segment;
+  #state: 'open' | 'failed' | 'closed' = 'open';
+  #failure: CoterieError | undefined;
+  #closing: Promise<void> | undefined;
+  readonly #counters = { writes: 0, writtenEntries: 0, refused: 0, seals: 0 };
+
+  /** Opens the store, making it where there is none. @throws CoterieError DATA_DIR_IN_USE, DATA_DIR_NEWER, DATA_DAMAGED, DISK_FAILED */
+  static async open(options: EngineOptions): Promise<Engine> {
+    const settings = settingsOf(options);
+    const pool = poolFor(settings.memtableBytes, settings.sealedMemtables);
+    try {
+      const recovered = await recover(settings.vfs, settings.directory, pool);
+      return new Engine(settings, recovered, pool);
+    } catch (error) {
+      if (!isVfsError(error)) throw error;
+      const code = error.code === 'NO_SPACE' ? 'DISK_FULL' : 'DISK_FAILED';
+      throw new CoterieError(code, `the data directory cannot be opened: ${error.message}`, { cause: error });
+    }
+  }
+
+  private constructor(settings: Settings, recovered: Recovered, pool: Tree['pool']) {
+    this.#settings = settings;
+    this.#lock = recovered.lock;
+    this.#reads = new TableReads(settings);
+    const versions = new VersionSet(settings.vfs, settings.directory, recovered.state, recovered.nextNumber, (file) =>
+      this.#reads.forget(file),
+    );
+    const active = new Memtable(pool, recovered.sequence);
+    const sealed = recovered.memtables.map(({ memtable, log }) => ({ memtable, log, finished: true })).reverse();
+    this.#tree = new Tree(versions, pool, active, sealed, recovered.sequence);
+    this.#lookup = new Lookup(this.#tree, this.#reads);
+    this.#gate = new StallGate(settings.clock);
+    this.#space = new DiskSpace(settings, (full) => {
+      this.#spaceChanged(full);
+    });
+    this.#log = new Log(settings, {
+      nextNumber: () => versions.nextNumber(),
+      acknowledge: (group, error) => {
+        this.#gate.acknowledge(group, error);
+      },
+      logFull: () => {
+        this.#space.exhausted();
+      },
+      logFailed: (error) => {
+        this.#fail(error);
+      },
+      segmentFinished: (segment) => {
+        for (const waiting of this.#tree.sealed) if (waiting.log === segment) waiting.finished = true;
+        this.#background.kick();
+      },
+    });
+    this.#background = new Background(settings, this.#tree, {
+      shapeChanged: () => {
+        this.#shapeChanged();
+      },
+      diskFull: () => {
+        this.#space.exhausted();
+      },
+      activeLog: () => this.#segment.lowest,
+    });
+    this.#segment = this.#log.begin(active);
+    if (recovered.tornBytes > 0) {
+      settings.log({ level: 'info', name: 'log-tail-cut', detail: { bytes: recovered.tornBytes } });
+    }
+    this.#shapeChanged();
+    this.#background.kick();
+    void this.#space.look();
+  }
+
+  /**
+   * The entry, `undefined` if there is none, or `Pending` if something must be read first: `load` it and ask again.
+   *
+   * @throws CoterieError DATA_DAMAGED (a DamageError) where the answer was lost, DISK_FAILED, CLOSED
+   */
+  tryGet(key: ByteString, snapshot?: Snapshot): Entry | undefined | Pending {
+    if (this.#state === 'closed') throw closed();
+    return this.#lookup.find(key, snapshot === undefined ? undefined : viewOf(snapshot));
+  }
+
+  /** Afterwards, in the same turn, `tryGet` does not ask for the same thing again; it may ask for another. */
+  load(pending: Pending): Promise<void> {
+    if (this.#state === 'closed') return Promise.reject(closed());
+    return this.#reads.load(pending.meta, pending.table, pending.block);
+  }
+
+  async get(key: ByteString, snapshot?: Snapshot): Promise<Entry | undefined> {
+    for (;;) {
+      const found = this.tryGet(key, snapshot);
+      if (!(found instanceof Pending)) return found;
+      await this.load(found);
+    }
+  }
+
+  /** The entries of the keys, in their order. */
+  async multiGet(keys: readonly ByteString[], snapshot?: Snapshot): Promise<(Entry | undefined)[]> {
+    const entries = new Array<Entry | undefined>(keys.length);
+    const view = snapshot ?? this.snapshot();
+    try {
+      const waiting: Promise<void>[] = [];
+      for (const [place, key] of keys.entries()) {
+        const found = this.tryGet(key, view);
+        if (!(found instanceof Pending)) entries[place] = found;
+        else {
+          waiting.push(
+            this.load(found)
+              .then(() => this.get(key, view))
+              .then((entry) => {
+                entries[place] = entry;
+              }),
+          );
+        }
+      }
+      await Promise.all(waiting);
+    } finally {
+      if (snapshot === undefined) view.close();
+    }
+    return entries;
+  }
+
+  /**
+   * Takes the batch: it can be read at once, and `done` runs when it is durable, or, with `interval`, when the operating system has it.
+   * A refusal runs `done` before `write` returns and has no effect: DISK_FULL, BUSY (too much waits for flushes), DISK_FAILED and CLOSED with
+   * outcome `none`. A failure after that has the code DISK_FAILED or CLOSED and outcome `unknown`.
+   */
+  write(batch: WriteBatch, done: Acknowledge): void {
+    if (this.#state !== 'open' || this.#space.isFull || this.#gate.state === 'stopped') {
+      const refusal = this.#refusal();
+      if (refusal !== undefined) {
+        this.#counters.refused += 1;
+        done(refusal);
+        return;
+      }
+    }
+    const tree = this.#tree;
+    if (batch.length > 0) {
+      const { active } = tree;
+      try {
+        active.append(batch, tree.sequence + 1, this.#segment.synced);
+      } catch (error) {
+        done(asCoterieError(error));
+        return;
+      }
+      tree.sequence += 1;
+      this.#counters.writes += 1;
+      this.#counters.writtenEntries += batch.length;
+      this.#space.wrote(batch.bytes);
+    }
+    const segment = this.#segment;
+    this.#log.submit(segment, done);
+    if (tree.active.bytes >= this.#settings.memtableBytes) this.#activeIsFull();
+  }
+
+  snapshot(): Snapshot {
+    if (this.#state === 'closed') throw closed();
+    return new Snapshot(this.#tree);
+  }
+
+  iterate(options: IterateOptions = {}): EngineIterator {
+    if (this.#state === 'closed') throw closed();
+    const range: KeyRange = { from: options.from ?? '', to: options.to };
+    const tree = this.#tree;
+    const snapshot = options.snapshot;
+    let view: View;
+    if (snapshot === undefined) view = tree.view();
+    else view = viewOf(snapshot);
+    const limits = {
+      limit: options.limit ?? Number.POSITIVE_INFINITY,
+      batchEntries: options.batchEntries ?? BATCH_ENTRIES,
+      batchBytes: options.batchBytes ?? BATCH_BYTES,
+    };
+    let held = snapshot === undefined;
+    return new ViewIterator(view, range, this.#reads, this.#settings.clock, limits, () => {
+      if (held) tree.release(view);
+      held = false;
+    });
+  }
+
+  /**
+   * Removes every key in `[from, to)`. When it resolves the removal is durable, tables that lay in the range whole are gone, and those it
+   * took a quarter of or more have been rewritten; the rest goes with later compactions.
+   */
+  async dropRange(from: ByteString, to: ByteString | undefined): Promise<void> {
+    if (from.length > MAX_KEY_BYTES || (to !== undefined && to.length > MAX_KEY_BYTES)) {
+      throw new CoterieError('KEY_TOO_LONG', `a key has at most ${String(MAX_KEY_BYTES)} bytes`, { outcome: 'none' });
+    }
+    if (to !== undefined && to <= from) return;
+    await new Promise<void>((resolve, reject) => {
+      const refusal = this.#refusal();
+      if (refusal !== undefined) {
+        reject(refusal);
+        return;
+      }
+      const tree = this.#tree;
+      tree.active.drop({ from, to }, tree.sequence + 1, this.#segment.synced);
+      tree.sequence += 1;
+      this.#log.submit(this.#segment, (error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
+    await this.flush();
+    await this.#background.rewriteDropped();
+    await this.#tree.versions.removed();
+  }
+
+  /**
+   * Declares that what damage took in `[from, to)` has been written again, or is given up: keys there that are not found are absent from now on.
+   */
+  async heal(from: ByteString, to: ByteString | undefined): Promise<void> {
+    this.#check();
+    try {
+      await this.#tree.versions.apply((state) => ({ ...state, levels: healed(state.levels, this.#tree.versions.current, { from, to }) }));
+    } catch (error) {
+      throw this.#jobError(error);
+    }
+  }
+
+  /** Brings all that is in memory now into tables. */
+  async flush(): Promise<void> {
+    this.#check();
+    if (!this.#tree.active.isEmpty) this.#seal();
+    await this.#background.flushed();
+  }
+
+  /**
+   * Without a policy: flushes, and merges everything into the deepest level in use. With one: flushes, and rewrites the tables that hold
+   * something it collects.
+   */
+  async compact(policy?: CollectionPolicy): Promise<void> {
+    await this.flush();
+    await this.#background.compact(policy);
+    await this.#tree.versions.removed();
+  }
+
+  /** Reads every table whole and reports what is damaged, and quarantines it. */
+  async verify(): Promise<VerifyReport> {
+    this.#check();
+    const view = this.#tree.view();
+    const damaged: DamagedRange[] = [];
+    let tables = 0;
+    let blocks = 0;
+    let bytes = 0;
+    try {
+      for (const { meta } of view.version.levels.flat()) {
+        const result = await this.#settings.executor.run(verifyJob, { directory: this.#settings.directory, table: meta }, 'background');
+        tables += 1;
+        blocks += result.blocks;
+        bytes += result.bytes;
+        damaged.push(...result.damaged, ...meta.holes);
+      }
+    } catch (error) {
+      throw this.#jobError(error);
+    } finally {
+      this.#tree.release(view);
+    }
+    return { tables, blocks, bytes, damaged };
+  }
+
+  stats(): EngineStats {
+    const state = this.#state === 'open' && this.#space.isFull ? 'full' : this.#state;
+    return statsOf(state, this.#tree, this.#reads, this.#log, this.#gate, {
+      ...this.#counters,
+      ...this.#background.counters,
+      filtered: this.#lookup.filtered,
+      diskFull: this.#space.fills,
+    });
+  }
+
+  /** The ranges that cannot be answered, as far as they were met. */
+  quarantined(): readonly DamagedRange[] {
+    return quarantineOf(this.#tree);
+  }
+
+  /** Makes what was written durable, ends the background work and lets go of the directory. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#space.close();
+    const failed = this.#state === 'failed';
+    this.#state = 'closed';
+    await this.#log.close(new CoterieError('CLOSED', 'the store was closed before the write was durable', { outcome: 'unknown' }));
+    this.#gate.close();
+    await this.#background.close();
+    await this.#tree.versions.close();
+    await this.#reads.close();
+    await this.#lock.release();
+    this.#settings.log({ level: 'info', name: 'closed', detail: { failed } });
+  }
+
+  #refusal(): CoterieError | undefined {
+    if (this.#state === 'closed') return closed();
+    if (this.#state === 'failed') return new CoterieError('DISK_FAILED', this.#failure?.message ?? 'the disk failed', { outcome: 'none' });
+    if (this.#space.isFull) return new CoterieError('DISK_FULL', 'the disk is full; writes resume when there is room', { outcome: 'none' });
+    const { memtableBytes, stalledBytes } = this.#settings;
+    if (this.#gate.state === 'stopped' && this.#tree.active.bytes >= memtableBytes + stalledBytes) {
+      return new CoterieError('BUSY', 'flushes and compactions lag behind', { outcome: 'none', retryAfterMs: RETRY_AFTER_MS });
+    }
+    return undefined;
+  }
+
+  #check(): void {
+    if (this.#state === 'closed') throw closed();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #activeIsFull(): void {
+    if (this.#tree.sealed.length < this.#settings.sealedMemtables) this.#seal();
+    this.#judgeStall();
+  }
+
+  #seal(): void {
+    const tree = this.#tree;
+    const memtable = tree.active;
+    const segment = this.#segment;
+    tree.sealed = [{ memtable, log: segment, finished: false }, ...tree.sealed];
+    tree.active = new Memtable(tree.pool, tree.sequence);
+    this.#segment = this.#log.begin(tree.active);
+    this.#log.seal(segment);
+    this.#counters.seals += 1;
+  }
+
+  #shapeChanged(): void {
+    if (this.#state !== 'open') return;
+    const { memtableBytes, sealedMemtables } = this.#settings;
+    if (this.#tree.active.bytes >= memtableBytes && this.#tree.sealed.length < sealedMemtables) this.#seal();
+    this.#judgeStall();
+  }
+
+  #judgeStall(): void {
+    const { memtableBytes, sealedMemtables, level0Slow, level0Stop } = this.#settings;
+    const { active, sealed, versions } = this.#tree;
+    const level0 = versions.state.levels[0]?.length ?? 0;
+    const before = this.#gate.state;
+    if ((sealed.length >= sealedMemtables && active.bytes >= memtableBytes) || level0 >= level0Stop) this.#gate.set('stopped');
+    else if (level0 >= level0Slow) this.#gate.set('slowed');
+    else this.#gate.set('none');
+    const { state } = this.#gate;
+    if (state !== before) this.#settings.log({ level: 'info', name: 'stall', detail: { state, level0, sealed: sealed.length } });
+  }
+
+  #spaceChanged(full: boolean): void {
+    this.#settings.log({ level: full ? 'error' : 'info', name: full ? 'disk-full' : 'disk-has-room', detail: {} });
+    if (full || this.#state !== 'open') return;
+    this.#log.resume();
+    this.#background.resume();
+  }
+
+  #fail(error: CoterieError): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'failed';
+    this.#failure = error;
+    this.#background.failWaiters(error);
+    this.#settings.log({ level: 'error', name: 'disk-failed', detail: { message: error.message } });
+  }
+
+  #jobError(error: unknown): CoterieError {
+    if (isVfsError(error)) return new CoterieError('DISK_FAILED', `the disk failed: ${error.message}`, { cause: error });
+    return asCoterieError(error);
+  }
 }
 
-export interface DamagedRange {
-  readonly file: string;
-  readonly offset: number;
-  /** The keys that cannot be answered: `[from, to)`, to the end where there is no `to`. */
-  readonly from: ByteString;
-  readonly to: ByteString | undefined;
+function closed(): CoterieError {
+  return new CoterieError('CLOSED', 'the store is closed', { outcome: 'none' });
 }
 
-export interface VerifyReport {
-  readonly tables: number;
-  readonly blocks: number;
-  readonly bytes: number;
-  readonly damaged: readonly DamagedRange[];
+function viewOf(snapshot: Snapshot): View {
+  if (snapshot.isClosed) throw new CoterieError('CLOSED', 'the snapshot is closed');
+  return snapshot.view;
 }
-
-export type StallState = 'none' | 'slowed' | 'stopped';
-
-export interface EngineStats {
-  /** `full`: writes are refused until there is room. `failed`: until a restart. */
-  readonly state: 'open' | 'full' | 'failed' | 'closed';
-  readonly stall: StallState;
-  /** Callbacks now held back by a stall, and milliseconds spent stalled since the start. */
-  readonly stalledWrites: number;
-  readonly stalledMs: number;
-  readonly memtableBytes: number;
-  readonly sealedMemtables: number;
-  readonly cacheBytes: number;
-  readonly openFiles: number;
-  readonly levels: readonly { readonly tables: number; readonly bytes: number; readonly entries: number }[];
-  readonly logBytes: number;
-  readonly snapshots: number;
-  readonly quarantined: readonly DamagedRange[];
-  readonly counters: Readonly<Record<string, number>>;
-}
-
-export interface Engine {
-  tryGet(key: ByteString): Entry | undefined | Pending;
-  load(pending: Pending): Promise<void>;
-  get(key: ByteString): Promise<Entry | undefined>;
-  multiGet(keys: readonly ByteString[]): Promise<(Entry | undefined)[]>;
-  write(batch: WriteBatch, done: (error?: CoterieError) => void): void;
-  snapshot(): Snapshot;
-  iterate(options?: IterateOptions): EngineIterator;
-  dropRange(from: ByteString, to: ByteString | undefined): Promise<void>;
-  flush(): Promise<void>;
-  compact(policy?: CollectionPolicy): Promise<void>;
-  verify(): Promise<VerifyReport>;
-  stats(): EngineStats;
-  close(): Promise<void>;
-}
-
-/** Opens the store, making it where there is none. @throws CoterieError DATA_DIR_IN_USE, DATA_DIR_NEWER, DATA_DAMAGED, DISK_FAILED */
-export const Engine: { open(options: EngineOptions): Promise<Engine> } = {
-  open: (): Promise<Engine> => Promise.reject(new Error('not built yet')),
-};

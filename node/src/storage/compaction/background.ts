@@ -1,0 +1,437 @@
+/**
+ * The engine's background work: flushes sealed memtables in order, one at a time, and keeps the levels in shape, one compaction at a time.
+ * A failure is tried again later, at once when a full disk has room; meanwhile writers feel the stall.
+ *
+ * Invariants: memtables reach level 0 in the order they were sealed; a job's inputs stay until its result is in the manifest; what a failed
+ * job left on the disk is removed.
+ */
+
+import type { ByteString } from '../../base/bytes.ts';
+import { asCoterieError, CoterieError } from '../../base/errors.ts';
+import type { Timer } from '../../env/clock.ts';
+import { isVfsError } from '../../env/vfs.ts';
+import type { KeyRange } from '../key-range.ts';
+import { covers, normalise, touches } from '../key-range.ts';
+import type { Settings } from '../options.ts';
+import type { ManifestState } from '../manifest/codec.ts';
+import { bytesOf } from '../manifest/version.ts';
+import type { TableMeta } from '../sstable/table-meta.ts';
+import { logName, mayCollect, tableName } from '../sstable/table-meta.ts';
+import type { TableFormat } from '../sstable/table-writer.ts';
+import type { Sealed, Tree } from '../tree.ts';
+import type { CollectionPolicy } from './compact-job.ts';
+import { compactJob } from './compact-job.ts';
+import { flushJob } from './flush-job.ts';
+import type { Compaction } from './picker.ts';
+import { inPlace, intoNext, level0, LEVELS, pickCompaction } from './picker.ts';
+
+const RETRY_FIRST_MS = 100;
+const RETRY_MOST_MS = 10_000;
+/** How much a full compaction merges at a time, counting the upper level. */
+const CHUNK_BYTES = 64 * 1024 * 1024;
+
+export interface BackgroundOwner {
+  /** The number of sealed memtables or of tables changed. */
+  shapeChanged(): void;
+  /** A job found no room on the disk. */
+  diskFull(): void;
+  /** The lowest log segment that the active memtable needs. */
+  activeLog(): number;
+}
+
+export interface BackgroundCounters {
+  flushes: number;
+  compactions: number;
+  moves: number;
+  flushedBytes: number;
+  compactedReadBytes: number;
+  compactedWrittenBytes: number;
+  overwritten: number;
+  removalsDropped: number;
+  expiredCollected: number;
+  tombstonesCollected: number;
+  jobFailures: number;
+}
+
+export class Background {
+  readonly counters: BackgroundCounters = {
+    flushes: 0,
+    compactions: 0,
+    moves: 0,
+    flushedBytes: 0,
+    compactedReadBytes: 0,
+    compactedWrittenBytes: 0,
+    overwritten: 0,
+    removalsDropped: 0,
+    expiredCollected: 0,
+    tombstonesCollected: 0,
+    jobFailures: 0,
+  };
+  readonly #settings: Settings;
+  readonly #tree: Tree;
+  readonly #owner: BackgroundOwner;
+  #flushing = false;
+  #compacting: Promise<void> | undefined;
+  /** Whole-store work in progress: the picker waits. */
+  #manual = 0;
+  /** Ranges dropped since the inputs of the running compaction were chosen. */
+  #lateDrops: KeyRange[] = [];
+  #closed = false;
+  #retry: Timer | undefined;
+  #retryMs = RETRY_FIRST_MS;
+  #flushWaiters: { readonly memtables: Set<unknown>; readonly resolve: () => void; readonly reject: (error: CoterieError) => void }[] = [];
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(settings: Settings, tree: Tree, owner: BackgroundOwner) {
+    this.#settings = settings;
+    this.#tree = tree;
+    this.#owner = owner;
+  }
+
+  get isCompacting(): boolean {
+    return this.#compacting !== undefined;
+  }
+
+  /** Starts what is due. */
+  kick(): void {
+    if (this.#closed) return;
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    void this.#flushAll();
+    this.#compactMore();
+  }
+
+  /** There is room on the disk again. */
+  resume(): void {
+    this.#retryMs = RETRY_FIRST_MS;
+    this.kick();
+  }
+
+  /** Resolves when what is sealed now is in tables; rejects when an attempt to bring it there fails. */
+  flushed(): Promise<void> {
+    const memtables = new Set(this.#tree.sealed.map((sealed) => sealed.memtable));
+    if (memtables.size === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#flushWaiters.push({ memtables, resolve, reject });
+      this.kick();
+    });
+  }
+
+  /** Everything into the deepest level in use; with a policy, only tables that hold something to collect are rewritten. */
+  async compact(policy: CollectionPolicy | undefined): Promise<void> {
+    this.#manual += 1;
+    try {
+      while (this.#compacting !== undefined) await this.#compacting;
+      for (let level = 0; level < LEVELS; level += 1) await this.#compactLevel(level, policy);
+    } catch (error) {
+      throw this.#failed(error);
+    } finally {
+      this.#manual -= 1;
+      this.#compactMore();
+    }
+  }
+
+  /** Rewrites the tables that hide much of the range. */
+  async rewriteDropped(): Promise<void> {
+    this.#compactMore();
+    while (this.#compacting !== undefined) await this.#compacting;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#retry?.cancel();
+    this.failWaiters(new CoterieError('CLOSED', 'the store is closed'));
+    while (this.#isFlushing()) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    while (this.#compacting !== undefined) await this.#compacting;
+  }
+
+  failWaiters(error: CoterieError): void {
+    const waiters = this.#flushWaiters;
+    this.#flushWaiters = [];
+    for (const waiter of waiters) waiter.reject(error);
+  }
+
+  #isFlushing(): boolean {
+    return this.#flushing;
+  }
+
+  #isClosed(): boolean {
+    return this.#closed || this.#tree.versions.failure !== undefined;
+  }
+
+  #levels(): ManifestState['levels'] {
+    return this.#tree.versions.state.levels;
+  }
+
+  #format(level: number): TableFormat {
+    const { compression, blockBytes, restartInterval, bloomBitsPerKey } = this.#settings;
+    return { compression: compression[Math.min(level, compression.length - 1)] ?? 'none', blockBytes, restartInterval, bloomBitsPerKey };
+  }
+
+  async #flushAll(): Promise<void> {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    try {
+      while (!this.#isClosed()) {
+        const oldest = this.#tree.sealed.at(-1);
+        if (oldest?.finished !== true) break;
+        await this.#flush(oldest);
+        this.#retryMs = RETRY_FIRST_MS;
+        this.#owner.shapeChanged();
+        this.#compactMore();
+      }
+    } catch (error) {
+      const coded = this.#failed(error);
+      this.failWaiters(coded);
+      this.#retryLater();
+    } finally {
+      this.#flushing = false;
+      const waiters = this.#idleWaiters;
+      this.#idleWaiters = [];
+      for (const resolve of waiters) resolve();
+    }
+  }
+
+  async #flush(sealed: Sealed): Promise<void> {
+    const { directory, executor } = this.#settings;
+    const { memtable } = sealed;
+    const { versions } = this.#tree;
+    const number = versions.nextNumber();
+    let table: TableMeta | undefined;
+    try {
+      if (!memtable.isEmpty) {
+        const slabs = memtable.slabs.map((slab) => ({ memory: slab.memory, used: slab.used }));
+        const result = await executor.run(flushJob, { directory, number, format: this.#format(0), slabs }, 'urgent');
+        table = result.table;
+      }
+      await versions.apply(
+        (state) => {
+          const masked = memtable.drops.length === 0 ? state.levels : state.levels.map((level) => maskTables(level, memtable.drops));
+          const [first = [], ...deeper] = masked;
+          const levels = table === undefined ? [first, ...deeper] : [[table, ...first], ...deeper];
+          return { levels, flushedSequence: Math.max(state.flushedSequence, memtable.lastSequence), logFloor: this.#floorWithout(sealed) };
+        },
+        () => {
+          this.#tree.sealed = this.#tree.sealed.filter((other) => other !== sealed);
+          this.#lateDrops.push(...memtable.drops);
+        },
+      );
+    } catch (error) {
+      await this.#discard([number]);
+      throw error;
+    }
+    this.counters.flushes += 1;
+    this.counters.flushedBytes += table?.bytes ?? 0;
+    const log = typeof sealed.log === 'number' ? sealed.log : sealed.log.number;
+    await this.#settings.vfs.unlink(`${directory}/${logName(log)}`).catch(() => undefined);
+    memtable.release();
+    for (const waiter of [...this.#flushWaiters]) {
+      waiter.memtables.delete(memtable);
+      if (waiter.memtables.size > 0) continue;
+      this.#flushWaiters = this.#flushWaiters.filter((other) => other !== waiter);
+      waiter.resolve();
+    }
+    this.#settings.log({
+      level: 'info',
+      name: 'flushed',
+      detail: { table: number, bytes: table?.bytes ?? 0, entries: table?.entries ?? 0 },
+    });
+  }
+
+  #floorWithout(sealed: Sealed): number {
+    let floor = this.#owner.activeLog();
+    for (const other of this.#tree.sealed) {
+      if (other === sealed) continue;
+      floor = Math.min(floor, typeof other.log === 'number' ? other.log : other.log.lowest);
+    }
+    return floor;
+  }
+
+  #compactMore(): void {
+    if (this.#compacting !== undefined || this.#manual > 0 || this.#isClosed() || this.#retry !== undefined) return;
+    const compaction = pickCompaction(this.#levels(), this.#settings);
+    if (compaction === undefined) return;
+    this.#compacting = this.#run(compaction, undefined).then(
+      () => {
+        this.#compacting = undefined;
+        this.#retryMs = RETRY_FIRST_MS;
+        this.#compactMore();
+      },
+      (error: unknown) => {
+        this.#compacting = undefined;
+        this.#failed(error);
+        this.#retryLater();
+      },
+    );
+  }
+
+  async #compactLevel(level: number, policy: CollectionPolicy | undefined): Promise<void> {
+    let from: ByteString | undefined = '';
+    while (from !== undefined && !this.#isClosed()) {
+      const levels = this.#levels();
+      const next = nextCompaction(levels, level, from, policy);
+      if (next === undefined) return;
+      const last: ByteString = next.inputs.at(-1)?.max ?? '';
+      from = level === 0 && next.move ? '' : level === 0 ? undefined : `${last}\0`;
+      const running = this.#run(next, policy);
+      this.#compacting = running.then(
+        () => undefined,
+        () => undefined,
+      );
+      try {
+        await running;
+      } finally {
+        this.#compacting = undefined;
+      }
+    }
+    if (this.#isClosed()) throw this.#tree.versions.failure ?? new CoterieError('CLOSED', 'the store is closed');
+  }
+
+  async #run(compaction: Compaction, policy: CollectionPolicy | undefined): Promise<void> {
+    const { versions } = this.#tree;
+    const { inputs, below, level, output } = compaction;
+    if (compaction.move && policy === undefined) {
+      await versions.apply((state) => ({ ...state, levels: replaced(state.levels, compaction, maskTables(inputs, this.#lateDrops)) }));
+      this.counters.moves += 1;
+      this.#owner.shapeChanged();
+      return;
+    }
+    this.#lateDrops = [];
+    const version = versions.current;
+    versions.retain(version);
+    const total = bytesOf(inputs) + bytesOf(below);
+    const { directory, executor, tableBytes } = this.#settings;
+    const numbers = Array.from({ length: 4 + 2 * Math.ceil(total / tableBytes) }, () => versions.nextNumber());
+    try {
+      const sources = [...(level === 0 ? inputs.map((table) => [table]) : [inputs]), ...(below.length > 0 ? [below] : [])];
+      const deeper = this.#levels()
+        .slice(output + 1)
+        .map((tables) => tables.map(({ min, max }) => ({ min, max })));
+      const message = { directory, sources, deeper, policy, format: this.#format(output), tableBytes, numbers };
+      const result = await executor.run(compactJob, message, 'background');
+      await versions.apply((state) => ({
+        ...state,
+        // What was dropped while the job ran is still in its result.
+        levels: replaced(state.levels, compaction, maskTables(result.tables, this.#lateDrops)),
+      }));
+      const { counters } = this;
+      counters.compactions += 1;
+      counters.compactedReadBytes += result.bytesRead;
+      counters.compactedWrittenBytes += result.bytesWritten;
+      counters.overwritten += result.overwritten;
+      counters.removalsDropped += result.removals;
+      counters.expiredCollected += result.expired;
+      counters.tombstonesCollected += result.tombstones;
+      const detail = { level, output, inputs: inputs.length + below.length, outputs: result.tables.length, bytes: result.bytesWritten };
+      this.#settings.log({ level: 'info', name: 'compacted', detail });
+      if (result.holes.length > 0) {
+        this.#settings.log({
+          level: 'error',
+          name: 'damage-carried',
+          detail: { ranges: result.holes.length, file: result.holes[0]?.file ?? '' },
+        });
+      }
+    } catch (error) {
+      await this.#discard(numbers);
+      throw error;
+    } finally {
+      versions.release(version);
+    }
+    this.#owner.shapeChanged();
+  }
+
+  /** Removes what a failed job may have left; with the manifest's state unknown everything stays. */
+  async #discard(numbers: readonly number[]): Promise<void> {
+    if (this.#tree.versions.failure !== undefined) return;
+    const { vfs, directory } = this.#settings;
+    const names = new Set(await vfs.list(directory).catch((): string[] => []));
+    for (const number of numbers) {
+      const name = tableName(number);
+      if (names.has(name)) await vfs.unlink(`${directory}/${name}`).catch(() => undefined);
+    }
+  }
+
+  #failed(error: unknown): CoterieError {
+    this.counters.jobFailures += 1;
+    if (isVfsError(error)) {
+      if (error.code === 'NO_SPACE') {
+        this.#owner.diskFull();
+        return new CoterieError('DISK_FULL', 'the disk is full', { cause: error });
+      }
+      return new CoterieError('DISK_FAILED', `the disk failed: ${error.message}`, { cause: error });
+    }
+    const coded = asCoterieError(error);
+    if (coded.code !== 'CLOSED') {
+      const cause: unknown = coded.cause;
+      const what = Error.isError(cause) ? (cause.stack ?? cause.message) : coded.message;
+      this.#settings.log({ level: 'error', name: 'background-failed', detail: { code: coded.code, what } });
+    }
+    return coded;
+  }
+
+  #retryLater(): void {
+    if (this.#isClosed() || this.#retry !== undefined) return;
+    this.#retry = this.#settings.clock.after(this.#retryMs, () => {
+      this.#retry = undefined;
+      this.kick();
+    });
+    this.#retryMs = Math.min(RETRY_MOST_MS, this.#retryMs * 2);
+  }
+}
+
+/** The next piece of a compaction of one level, from `from` on. */
+function nextCompaction(
+  levels: ManifestState['levels'],
+  level: number,
+  from: ByteString,
+  policy: CollectionPolicy | undefined,
+): Compaction | undefined {
+  const tables = levels[level] ?? [];
+  const wanted = (table: TableMeta): boolean => policy === undefined || mayCollect(table, policy.nowMs, policy.collectable);
+  if (level === 0) return tables.some(wanted) ? (policy === undefined ? level0(levels) : withoutMove(level0(levels))) : undefined;
+  const isDeepest = levels.slice(level + 1).every((deeper) => deeper.length === 0);
+  const first = tables.findIndex((table) => table.min >= from && (isDeepest ? isDirty(table, policy) : wanted(table)));
+  const start = tables[first];
+  if (start === undefined) return undefined;
+  if (isDeepest) return inPlace(levels, level, start);
+  const chunk: TableMeta[] = [];
+  let bytes = 0;
+  for (const table of tables.slice(first)) {
+    if (bytes >= CHUNK_BYTES || !wanted(table)) break;
+    chunk.push(table);
+    bytes += table.bytes;
+  }
+  const compaction = intoNext(levels, level, chunk);
+  return policy === undefined ? compaction : withoutMove(compaction);
+}
+
+/** Whether the table of the deepest level has something to get rid of. */
+function isDirty(table: TableMeta, policy: CollectionPolicy | undefined): boolean {
+  return table.masks.length > 0 || table.removals > 0 || (policy !== undefined && mayCollect(table, policy.nowMs, policy.collectable));
+}
+
+function withoutMove(compaction: Compaction | undefined): Compaction | undefined {
+  return compaction?.move === true ? { ...compaction, move: false } : compaction;
+}
+
+/** The levels with the compaction's tables exchanged for `tables`. */
+function replaced(levels: ManifestState['levels'], compaction: Compaction, tables: readonly TableMeta[]): TableMeta[][] {
+  const gone = new Set([...compaction.inputs, ...compaction.below].map((table) => table.number));
+  const result = levels.map((level) => level.filter((table) => !gone.has(table.number)));
+  while (result.length <= compaction.output) result.push([]);
+  const output = result[compaction.output];
+  output?.push(...tables);
+  output?.sort((a, b) => (a.min < b.min ? -1 : a.min > b.min ? 1 : a.max < b.max ? -1 : 1));
+  return result;
+}
+
+/** The tables with the ranges masked; those that lie in one of them whole are gone. */
+export function maskTables(tables: readonly TableMeta[], drops: readonly KeyRange[]): TableMeta[] {
+  const rest: TableMeta[] = [];
+  for (const table of tables) {
+    const hits = drops.filter((drop) => touches(drop, table.min, table.max));
+    if (hits.some((drop) => covers(drop, table.min, table.max))) continue;
+    rest.push(hits.length === 0 ? table : { ...table, masks: normalise([...table.masks, ...hits]) });
+  }
+  return rest;
+}

@@ -1,0 +1,129 @@
+/**
+ * Point reads: memtables, then tables, newest first; the first that knows the key answers. What is not in memory is read within the turn's
+ * budget, or answered as `Pending`.
+ */
+
+import type { ByteString } from '../base/bytes.ts';
+import type { TableReads } from './cache/table-reads.ts';
+import { TABLE_ITSELF } from './cache/table-reads.ts';
+import { DamageError } from './damage.ts';
+import type { Entry } from './entry.ts';
+import { KIND_REMOVAL, KIND_TOMBSTONE } from './entry.ts';
+import { anyContains, contains } from './key-range.ts';
+import type { TableRef } from './manifest/version.ts';
+import { findTable } from './manifest/version.ts';
+import { BlockCursor } from './sstable/block.ts';
+import type { KeyHash } from './sstable/bloom.ts';
+import { hashKey, mayContain } from './sstable/bloom.ts';
+import type { TableFile } from './sstable/table-file.ts';
+import type { TableMeta } from './sstable/table-meta.ts';
+import { wholeTable } from './sstable/table-scan.ts';
+import type { Tree, View } from './tree.ts';
+
+/** What `tryGet` answers when something must be read from the disk first; give it to `load`. */
+export class Pending {
+  readonly kind = 'pending';
+  readonly meta: TableMeta;
+  readonly table: TableFile;
+  /** The block wanted; TABLE_ITSELF for the table's index and filter. */
+  readonly block: number;
+
+  constructor(meta: TableMeta, table: TableFile, block: number) {
+    this.meta = meta;
+    this.table = table;
+    this.block = block;
+  }
+}
+
+export class Lookup {
+  readonly #tree: Tree;
+  readonly #reads: TableReads;
+  readonly #cursor = new BlockCursor();
+  readonly #hash: KeyHash = { h1: 0, h2: 0 };
+  filtered = 0;
+
+  constructor(tree: Tree, reads: TableReads) {
+    this.#tree = tree;
+    this.#reads = reads;
+  }
+
+  /** @throws CoterieError DATA_DAMAGED, DISK_FAILED */
+  find(key: ByteString, view: View | undefined): Entry | undefined | Pending {
+    const tree = this.#tree;
+    if (view === undefined) {
+      const found = tree.active.get(key, tree.sequence);
+      if (found !== undefined) return found === 'removed' ? undefined : found;
+      for (const { memtable } of tree.sealed) {
+        const sealed = memtable.get(key, tree.sequence);
+        if (sealed !== undefined) return sealed === 'removed' ? undefined : sealed;
+      }
+    } else {
+      for (const memtable of view.memtables) {
+        const found = memtable.get(key, view.sequence);
+        if (found !== undefined) return found === 'removed' ? undefined : found;
+      }
+    }
+    const { levels } = view?.version ?? tree.versions.current;
+    hashKey(key, this.#hash);
+    for (let level = 0; level < levels.length; level += 1) {
+      const tables = levels[level] as readonly TableRef[];
+      if (tables.length === 0) continue;
+      if (level === 0) {
+        for (const table of tables) {
+          if (key < table.meta.min || key > table.meta.max) continue;
+          const found = this.#inTable(table, key);
+          if (found !== undefined) return found === 'removed' ? undefined : found;
+        }
+      } else {
+        const table = findTable(tables, key);
+        if (table === undefined) continue;
+        const found = this.#inTable(table, key);
+        if (found !== undefined) return found === 'removed' ? undefined : found;
+      }
+    }
+    return undefined;
+  }
+
+  #inTable(ref: TableRef, key: ByteString): Entry | 'removed' | undefined | Pending {
+    const { meta, file } = ref;
+    if (meta.masks.length > 0 && anyContains(meta.masks, key)) return undefined;
+    const { index } = file;
+    if (index === undefined) {
+      if (file.brokenAt !== undefined) throw new DamageError(wholeTable(meta, file.brokenAt), 'the table cannot be read');
+      return new Pending(meta, file, TABLE_ITSELF);
+    }
+    file.referenced = true;
+    if (file.filter !== undefined && !mayContain(file.filter, this.#hash)) {
+      this.filtered += 1;
+    } else {
+      const block = index.find(key);
+      if (block < index.count) {
+        const cached = this.#reads.blockNow(meta, file, block);
+        if (cached === undefined) {
+          const bad = file.badBlocks.get(block);
+          if (bad !== undefined) throw new DamageError(bad, 'a block does not pass its checksum');
+          return new Pending(meta, file, block);
+        }
+        const cursor = this.#cursor;
+        cursor.open(cached.bytes);
+        if (cursor.find(key)) return entryAt(cursor);
+      }
+    }
+    if (meta.holes.length > 0) {
+      for (const hole of meta.holes) if (contains(hole, key)) throw new DamageError(hole, 'what it held was lost');
+    }
+    return undefined;
+  }
+}
+
+/** The entry the cursor stands on; its value aliases the block. */
+export function entryAt(cursor: BlockCursor): Entry | 'removed' {
+  const { kind } = cursor;
+  if (kind === KIND_REMOVAL) return 'removed';
+  return {
+    kind: kind === KIND_TOMBSTONE ? 'tombstone' : 'value',
+    expireAtMs: cursor.expireAtMs,
+    gcTag: cursor.gcTag,
+    value: cursor.value(),
+  };
+}

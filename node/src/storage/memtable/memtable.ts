@@ -1,0 +1,281 @@
+/**
+ * The newest writes, in memory: records in slabs (see wal/frame.ts), and a Map from key to the newest record of that key. Every record
+ * links to the key's previous one, so that snapshots see what was there when they were taken.
+ *
+ * Invariants: slabs only grow, and what is written in them never changes (but links and heads before their frame is complete); `index`
+ * never loses a key. A reference is `slab number << 17 | offset / 8`; 0 is none, for a frame's head stands there.
+ */
+
+import { Buffer } from 'node:buffer';
+import type { ByteString } from '../../base/bytes.ts';
+import { CoterieError } from '../../base/errors.ts';
+import type { Entry } from '../entry.ts';
+import { KIND_REMOVAL, KIND_TOMBSTONE } from '../entry.ts';
+import type { KeyRange } from '../key-range.ts';
+import { contains } from '../key-range.ts';
+import {
+  FLAG_NO_END,
+  FRAME_BATCH,
+  FRAME_DROP,
+  FRAME_HEAD_BYTES,
+  FRAME_MARK,
+  recordBytes,
+  RECORD_HEAD_BYTES,
+  sealFrame,
+} from '../wal/frame.ts';
+import type { WriteBatch } from '../write-batch.ts';
+import type { Slab, SlabPool } from './slab.ts';
+import { SLAB_BYTES } from './slab.ts';
+import { SortedKeys } from './sorted-keys.ts';
+
+const REF_SHIFT = 17;
+const REF_MASK = (1 << REF_SHIFT) - 1;
+/** What a key costs in the index beside its bytes: a Map slot and a string's head. */
+const INDEX_ENTRY_BYTES = 64;
+const SHORT_TEXT = 48;
+const SLABS_MOST = 1 << 14;
+
+/** Keys dropped by a batch of this sequence: older records of them, here and below, are no longer there. */
+export interface DroppedRange extends KeyRange {
+  readonly order: number;
+}
+
+/** `removed`: the key is known not to be there, whatever older data says. */
+export type Lookup = Entry | 'removed' | undefined;
+
+interface SlabView {
+  readonly slab: Slab;
+  readonly bytes: Buffer;
+  readonly words: Uint32Array;
+  readonly floats: Float64Array;
+}
+
+export class Memtable {
+  readonly index: Map<ByteString, number> = new Map();
+  readonly sorted: SortedKeys;
+  readonly drops: DroppedRange[] = [];
+  /** The slabs in order; one of more than SLAB_BYTES stands once. */
+  readonly slabs: Slab[] = [];
+  /** The sequence before its first batch. */
+  readonly base: number;
+  /** Bytes of the index beside the slabs. */
+  indexBytes = 0;
+  /** Entries that a collection policy could be interested in were written. */
+  collectable = false;
+  records = 0;
+  lastSequence: number;
+  readonly #pool: SlabPool;
+  /** Indexed by slab number; a large slab takes one place for each SLAB_BYTES of it, each viewing the rest. */
+  readonly #views: SlabView[] = [];
+  #current: SlabView | undefined;
+  #currentNumber = 0;
+  #leases = 1;
+
+  constructor(pool: SlabPool, base: number) {
+    this.#pool = pool;
+    this.base = base;
+    this.lastSequence = base;
+    this.sorted = new SortedKeys(this.index);
+  }
+
+  get isEmpty(): boolean {
+    return this.records === 0;
+  }
+
+  get slabBytes(): number {
+    let bytes = 0;
+    for (const slab of this.slabs) bytes += slab.bytes.length;
+    return bytes;
+  }
+
+  /** Slabs in use and index, in bytes: what counts against the budget. */
+  get bytes(): number {
+    const last = this.slabs.at(-1);
+    if (last === undefined) return this.indexBytes;
+    return this.slabBytes - last.bytes.length + last.used + this.indexBytes;
+  }
+
+  /** Keeps the memory until the matching `release`. */
+  lease(): void {
+    this.#leases += 1;
+  }
+
+  release(): void {
+    this.#leases -= 1;
+    if (this.#leases > 0) return;
+    this.#pool.giveBack(this.slabs);
+    this.slabs.length = 0;
+    this.#views.length = 0;
+    this.#current = undefined;
+    this.index.clear();
+  }
+
+  /** @throws CoterieError PAIR_TOO_LARGE before any effect */
+  append(batch: WriteBatch, sequence: number, synced: number): void {
+    const count = batch.keys.length;
+    let length = FRAME_HEAD_BYTES;
+    for (let i = 0; i < count; i += 1) {
+      length += recordBytes((batch.keys[i] as ByteString).length, (batch.values[i] as Uint8Array).length);
+    }
+    const view = this.#room(length);
+    const frameAt = view.slab.used;
+    let at = frameAt + FRAME_HEAD_BYTES;
+    const order = sequence - this.base;
+    for (let i = 0; i < count; i += 1) {
+      const key = batch.keys[i] as ByteString;
+      const kind = batch.kinds[i] as number;
+      const expireAtMs = batch.expiries[i] as number;
+      const previous = this.index.get(key);
+      const next = this.#record(
+        view,
+        at,
+        key,
+        batch.values[i] as Uint8Array,
+        kind,
+        0,
+        order,
+        expireAtMs,
+        batch.gcTags[i] as number,
+        previous ?? 0,
+      );
+      if (previous === undefined) this.indexBytes += key.length + INDEX_ENTRY_BYTES;
+      if (expireAtMs !== 0 || kind === KIND_TOMBSTONE) this.collectable = true;
+      this.index.set(key, this.#reference(at));
+      at = next;
+    }
+    sealFrame(view.bytes, view.words, frameAt, length, FRAME_BATCH, count, sequence, synced);
+    view.slab.used = frameAt + length;
+    this.lastSequence = sequence;
+    this.records += count;
+  }
+
+  drop(range: KeyRange, sequence: number, synced: number): void {
+    const end = Buffer.from(range.to ?? '', 'latin1');
+    const length = FRAME_HEAD_BYTES + recordBytes(range.from.length, end.length);
+    const view = this.#room(length);
+    const frameAt = view.slab.used;
+    const order = sequence - this.base;
+    this.#record(view, frameAt + FRAME_HEAD_BYTES, range.from, end, 0, range.to === undefined ? FLAG_NO_END : 0, order, 0, 0, 0);
+    sealFrame(view.bytes, view.words, frameAt, length, FRAME_DROP, 1, sequence, synced);
+    view.slab.used = frameAt + length;
+    this.drops.push({ from: range.from, to: range.to, order });
+    this.lastSequence = sequence;
+    this.records += 1;
+  }
+
+  /** A frame that only carries the synced length. */
+  mark(sequence: number, synced: number): void {
+    const view = this.#room(FRAME_HEAD_BYTES);
+    const frameAt = view.slab.used;
+    sealFrame(view.bytes, view.words, frameAt, FRAME_HEAD_BYTES, FRAME_MARK, 0, sequence, synced);
+    view.slab.used = frameAt + FRAME_HEAD_BYTES;
+  }
+
+  /** The key as of sequence `upTo`. The entry's value is a copy: slabs are reused. */
+  get(key: ByteString, upTo: number): Lookup {
+    let reference = this.index.get(key);
+    if (reference !== undefined) {
+      const newest = upTo - this.base;
+      while (reference !== 0) {
+        const view = this.#views[reference >>> REF_SHIFT] as SlabView;
+        const offset = (reference & REF_MASK) << 3;
+        const word = offset >>> 2;
+        const order = view.words[word + 3] as number;
+        if (order <= newest) {
+          if (this.drops.length > 0 && this.#droppedSince(key, order, newest)) return 'removed';
+          return this.#entry(view, offset);
+        }
+        reference = view.words[word] as number;
+      }
+    }
+    if (this.drops.length > 0 && this.#droppedSince(key, -1, upTo - this.base)) return 'removed';
+    return undefined;
+  }
+
+  #droppedSince(key: ByteString, order: number, newest: number): boolean {
+    for (const drop of this.drops) if (drop.order > order && drop.order <= newest && contains(drop, key)) return true;
+    return false;
+  }
+
+  #entry(view: SlabView, offset: number): Entry | 'removed' {
+    const word = offset >>> 2;
+    const meta = view.words[word + 2] as number;
+    const kind = (meta >>> 16) & 0xff;
+    if (kind === KIND_REMOVAL) return 'removed';
+    const from = offset + RECORD_HEAD_BYTES + (meta & 0xffff);
+    const length = view.words[word + 1] as number;
+    const value = Buffer.allocUnsafe(length);
+    view.bytes.copy(value, 0, from, from + length);
+    const float = offset >>> 3;
+    return {
+      kind: kind === KIND_TOMBSTONE ? 'tombstone' : 'value',
+      expireAtMs: view.floats[float + 2] as number,
+      gcTag: view.floats[float + 3] as number,
+      value,
+    };
+  }
+
+  #record(
+    view: SlabView,
+    at: number,
+    key: ByteString,
+    value: Uint8Array,
+    kind: number,
+    flags: number,
+    order: number,
+    expireAtMs: number,
+    gcTag: number,
+    link: number,
+  ): number {
+    const { bytes, words, floats } = view;
+    const word = at >>> 2;
+    const keyLength = key.length;
+    words[word] = link;
+    words[word + 1] = value.length;
+    words[word + 2] = keyLength | (kind << 16) | (flags << 24);
+    words[word + 3] = order;
+    floats[(at >>> 3) + 2] = expireAtMs;
+    floats[(at >>> 3) + 3] = gcTag;
+    let position = at + RECORD_HEAD_BYTES;
+    if (keyLength <= SHORT_TEXT) {
+      for (let i = 0; i < keyLength; i += 1) bytes[position + i] = key.charCodeAt(i);
+    } else {
+      bytes.write(key, position, 'latin1');
+    }
+    position += keyLength;
+    bytes.set(value, position);
+    position += value.length;
+    const next = at + recordBytes(keyLength, value.length);
+    while (position < next) {
+      bytes[position] = 0;
+      position += 1;
+    }
+    return next;
+  }
+
+  #reference(at: number): number {
+    return (this.#currentNumber + (at >>> 20)) * (1 << REF_SHIFT) + ((at & (SLAB_BYTES - 1)) >>> 3);
+  }
+
+  #room(length: number): SlabView {
+    const current = this.#current;
+    if (current !== undefined && current.slab.used + length <= current.slab.bytes.length) return current;
+    if (this.#views.length + Math.ceil(length / SLAB_BYTES) > SLABS_MOST) {
+      throw new CoterieError('PAIR_TOO_LARGE', 'the batch is too large', { outcome: 'none' });
+    }
+    const slab = this.#pool.take(length);
+    this.slabs.push(slab);
+    const number = this.#views.length;
+    for (let at = 0; at < slab.bytes.length; at += SLAB_BYTES) {
+      this.#views.push(
+        at === 0
+          ? { slab, bytes: slab.bytes, words: slab.words, floats: slab.floats }
+          : { slab, bytes: slab.bytes.subarray(at), words: slab.words.subarray(at >>> 2), floats: slab.floats.subarray(at >>> 3) },
+      );
+    }
+    const view = this.#views[number] as SlabView;
+    this.#current = view;
+    this.#currentNumber = number;
+    return view;
+  }
+}

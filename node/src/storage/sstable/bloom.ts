@@ -1,0 +1,104 @@
+/**
+ * A bloom filter (Bloom, "Space/time trade-offs in hash coding with allowable errors", 1970) with double hashing (Kirsch and Mitzenmacher,
+ * 2006): probe i is bit `(h1 + i * h2) mod bits`. Grammar: `filter = bit array{bytes} probes{u8}`.
+ *
+ * Invariant: every key of the table passes. The hash is part of the format.
+ */
+
+import { Buffer } from 'node:buffer';
+import type { ByteString } from '../../base/bytes.ts';
+
+/** Two 32-bit hashes of one key; reused by callers, so that a read allocates nothing. */
+export interface KeyHash {
+  h1: number;
+  h2: number;
+}
+
+function mix(word: number): number {
+  let h = word;
+  h ^= h >>> 16;
+  h = Math.imul(h, 0x85ebca6b);
+  h ^= h >>> 13;
+  h = Math.imul(h, 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+/** MurmurHash3 (x86, 32 bits) over the key for `h1`; `h2` is its finaliser applied once more, made odd. */
+export function hashKey(key: ByteString, into: KeyHash): KeyHash {
+  const length = key.length;
+  const whole = length & ~3;
+  let h = 0x5bd1e995;
+  for (let at = 0; at < whole; at += 4) {
+    let k = key.charCodeAt(at) | (key.charCodeAt(at + 1) << 8) | (key.charCodeAt(at + 2) << 16) | (key.charCodeAt(at + 3) << 24);
+    k = Math.imul(k, 0xcc9e2d51);
+    k = (k << 15) | (k >>> 17);
+    h ^= Math.imul(k, 0x1b873593);
+    h = (h << 13) | (h >>> 19);
+    h = (Math.imul(h, 5) + 0xe6546b64) | 0;
+  }
+  let tail = 0;
+  for (let at = length - 1; at >= whole; at -= 1) tail = (tail << 8) | key.charCodeAt(at);
+  if (whole < length) {
+    tail = Math.imul(tail, 0xcc9e2d51);
+    tail = (tail << 15) | (tail >>> 17);
+    h ^= Math.imul(tail, 0x1b873593);
+  }
+  into.h1 = mix(h ^ length);
+  into.h2 = (mix(into.h1 ^ 0x9e3779b9) | 1) >>> 0;
+  return into;
+}
+
+/** Gathers the keys of one table. */
+export class FilterBuilder {
+  readonly #bitsPerKey: number;
+  readonly #scratch: KeyHash = { h1: 0, h2: 0 };
+  #hashes: Uint32Array = new Uint32Array(1024);
+  #count = 0;
+
+  constructor(bitsPerKey: number) {
+    this.#bitsPerKey = bitsPerKey;
+  }
+
+  add(key: ByteString): void {
+    if (this.#bitsPerKey === 0) return;
+    if (this.#count === this.#hashes.length) {
+      const larger = new Uint32Array(this.#hashes.length * 2);
+      larger.set(this.#hashes);
+      this.#hashes = larger;
+    }
+    this.#hashes[this.#count] = hashKey(key, this.#scratch).h1;
+    this.#count += 1;
+  }
+
+  /** The filter's bytes; `undefined` where there is to be none. */
+  finish(): Buffer | undefined {
+    if (this.#bitsPerKey === 0 || this.#count === 0) return undefined;
+    const probes = Math.max(1, Math.min(20, Math.round(this.#bitsPerKey * Math.LN2)));
+    const bits = Math.max(64, Math.min(2 ** 32 - 8, this.#count * this.#bitsPerKey));
+    const bytes = Buffer.alloc(Math.ceil(bits / 8) + 1);
+    const size = (bytes.length - 1) * 8;
+    for (let i = 0; i < this.#count; i += 1) {
+      const h1 = this.#hashes[i] as number;
+      const h2 = (mix(h1 ^ 0x9e3779b9) | 1) >>> 0;
+      for (let probe = 0, h = h1; probe < probes; probe += 1, h = (h + h2) >>> 0) {
+        const bit = h % size;
+        bytes[bit >>> 3] = (bytes[bit >>> 3] as number) | (1 << (bit & 7));
+      }
+    }
+    bytes[bytes.length - 1] = probes;
+    return bytes;
+  }
+}
+
+/** Whether the key with this hash may be in the table; false means it is not. */
+export function mayContain(filter: Buffer, hash: KeyHash): boolean {
+  const size = (filter.length - 1) * 8;
+  const probes = filter[filter.length - 1] as number;
+  let h = hash.h1;
+  for (let probe = 0; probe < probes; probe += 1) {
+    const bit = h % size;
+    if (((filter[bit >>> 3] as number) & (1 << (bit & 7))) === 0) return false;
+    h = (h + hash.h2) >>> 0;
+  }
+  return true;
+}

@@ -1,0 +1,65 @@
+/**
+ * The shape of the store in memory: the active memtable, the sealed ones that wait for their flush, and the current version of the tables.
+ * Together, newest first, they are the whole content.
+ */
+
+import type { Memtable } from './memtable/memtable.ts';
+import { SlabPool, SLAB_BYTES } from './memtable/slab.ts';
+import type { Version } from './manifest/version.ts';
+import type { VersionSet } from './manifest/version-set.ts';
+import type { Segment } from './wal/log.ts';
+
+export interface Sealed {
+  readonly memtable: Memtable;
+  /** Its log: a live segment, or the number of one that was replayed at the start. */
+  readonly log: Segment | number;
+  /** All of its log is on the disk: it may be flushed. */
+  finished: boolean;
+}
+
+/** The content at one moment; what it names stays until `release`. */
+export interface View {
+  readonly sequence: number;
+  /** Newest first. */
+  readonly memtables: readonly Memtable[];
+  readonly version: Version;
+}
+
+export class Tree {
+  readonly pool: SlabPool;
+  readonly versions: VersionSet;
+  active: Memtable;
+  /** Newest first. */
+  sealed: readonly Sealed[];
+  sequence: number;
+  /** Views now held. */
+  views = 0;
+
+  constructor(versions: VersionSet, pool: SlabPool, active: Memtable, sealed: readonly Sealed[], sequence: number) {
+    this.versions = versions;
+    this.pool = pool;
+    this.active = active;
+    this.sealed = sealed;
+    this.sequence = sequence;
+  }
+
+  view(): View {
+    const memtables = [this.active, ...this.sealed.map((sealed) => sealed.memtable)].filter((memtable) => !memtable.isEmpty);
+    for (const memtable of memtables) memtable.lease();
+    const version = this.versions.current;
+    this.versions.retain(version);
+    this.views += 1;
+    return { sequence: this.sequence, memtables, version };
+  }
+
+  release(view: View): void {
+    for (const memtable of view.memtables) memtable.release();
+    this.versions.release(view.version);
+    this.views -= 1;
+  }
+}
+
+/** A pool that keeps enough slabs for as many memtables as may be in memory. */
+export function poolFor(memtableBytes: number, sealedMemtables: number): SlabPool {
+  return new SlabPool(Math.ceil(memtableBytes / SLAB_BYTES) * (sealedMemtables + 1) + 1);
+}

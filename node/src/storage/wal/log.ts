@@ -1,0 +1,437 @@
+/**
+ * The commit log: one segment for each memtable, whose slabs it copies to the file as they are. While one group is written and synced,
+ * the next gathers in memory: at most one fdatasync is in flight, and a whole group is acknowledged after it.
+ *
+ * Invariants:
+ * - Nothing of a segment is written before the one before it is complete and synced.
+ * - With `always`, a callback runs only after a successful sync of a file that holds its frame.
+ * - After a failed sync (or write) a file is never synced again: all of its memtable goes to a new segment, and the old one is removed when
+ *   the new one is durable. If that fails too, the log has failed until a restart.
+ * - A full disk halts the log until `resume`; what is in memory but not yet written is written first then.
+ */
+
+import type { CoterieError } from '../../base/errors.ts';
+import { CoterieError as Coded } from '../../base/errors.ts';
+import type { Clock, Timer } from '../../env/clock.ts';
+import type { Vfs, VfsFile } from '../../env/vfs.ts';
+import { isVfsError } from '../../env/vfs.ts';
+import type { Memtable } from '../memtable/memtable.ts';
+import type { Slab } from '../memtable/slab.ts';
+import type { FsyncPolicy } from '../options.ts';
+import { logName } from '../sstable/table-meta.ts';
+import { FRAME_HEAD_BYTES } from './frame.ts';
+import { encodeSegmentHeader, SEGMENT_HEAD_BYTES } from './segment-header.ts';
+
+export type Acknowledge = (error?: CoterieError) => void;
+
+const IDLE_MARK_MS = 50;
+
+export class Segment {
+  number: number;
+  /** The lowest number under which a file may hold what is needed of it: during a rewrite the old file's. */
+  lowest: number;
+  readonly memtable: Memtable;
+  /** Bytes of the file known to be on the disk. */
+  synced = 0;
+  sealed = false;
+  /** Callbacks of the group that gathers. */
+  waiting: Acknowledge[] = [];
+  /** Bytes of the file written, 0 before it exists. */
+  position = 0;
+  file: VfsFile | undefined;
+  /** A sync or write failed: only a rewrite to a new file helps. */
+  broken = false;
+  /** What was written of the slabs: all of those before `slab`, and `offset` bytes of it. */
+  slab = 0;
+  offset = 0;
+  /** The position behind the last mark. */
+  marked = 0;
+  /** A background sync in flight. */
+  syncing: Promise<void> | undefined;
+
+  constructor(number: number, memtable: Memtable) {
+    this.number = number;
+    this.lowest = number;
+    this.memtable = memtable;
+  }
+
+  get hasUnwritten(): boolean {
+    const { slabs } = this.memtable;
+    const current: Slab | undefined = slabs[this.slab];
+    return this.slab < slabs.length - 1 || (current !== undefined && this.offset < current.used);
+  }
+}
+
+export interface LogOwner {
+  nextNumber(): number;
+  /** The writes of one group are as durable as the policy says, or failed. */
+  acknowledge(group: readonly Acknowledge[], error?: CoterieError): void;
+  /** The disk is full; the log halts until `resume`. */
+  logFull(): void;
+  /** The log has failed for good. */
+  logFailed(error: CoterieError): void;
+  /** A sealed segment is whole on the disk: its memtable may be flushed. */
+  segmentFinished(segment: Segment): void;
+}
+
+export interface LogSettings {
+  readonly directory: string;
+  readonly vfs: Vfs;
+  readonly clock: Clock;
+  readonly fsync: FsyncPolicy;
+}
+
+export class Log {
+  readonly #settings: LogSettings;
+  readonly #owner: LogOwner;
+  readonly #segments: Segment[] = [];
+  #state: 'running' | 'full' | 'failed' | 'closed' = 'running';
+  #pumping = false;
+  #kicked = false;
+  #idle: Timer | undefined;
+  #interval: Timer | undefined;
+  #drained: (() => void)[] = [];
+  syncs = 0;
+  writes = 0;
+  bytesWritten = 0;
+  rewrites = 0;
+
+  constructor(settings: LogSettings, owner: LogOwner) {
+    this.#settings = settings;
+    this.#owner = owner;
+  }
+
+  /** Starts the segment of a new memtable; the one before must be sealed. */
+  begin(memtable: Memtable): Segment {
+    const segment = new Segment(this.#owner.nextNumber(), memtable);
+    memtable.lease();
+    this.#segments.push(segment);
+    return segment;
+  }
+
+  /** Takes the callback of what was just appended to the segment's memtable. */
+  submit(segment: Segment, done: Acknowledge): void {
+    segment.waiting.push(done);
+    this.#kick();
+  }
+
+  seal(segment: Segment): void {
+    segment.sealed = true;
+    this.#kick();
+  }
+
+  /** There is room again. */
+  resume(): void {
+    if (this.#state !== 'full') return;
+    this.#state = 'running';
+    this.#kick();
+  }
+
+  /** Bytes of the segments not yet finished. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const segment of this.#segments) bytes += segment.position;
+    return bytes;
+  }
+
+  /** Writes and syncs what is there, marks it, closes the files. Callbacks still waiting (after a failure) get `error`. */
+  async close(error: CoterieError): Promise<void> {
+    this.#idle?.cancel();
+    this.#interval?.cancel();
+    const active = this.#segments.at(-1);
+    if (this.#state === 'running' && active !== undefined) {
+      await this.#drain();
+      await this.#mark(active);
+      if (!active.broken) await this.#sync(active).catch(() => undefined);
+    }
+    await this.#drain();
+    this.#state = 'closed';
+    for (const segment of this.#segments) {
+      if (segment.waiting.length > 0) this.#owner.acknowledge(segment.waiting, error);
+      segment.waiting = [];
+      await segment.syncing?.catch(() => undefined);
+      await segment.file?.close().catch(() => undefined);
+      segment.memtable.release();
+    }
+    this.#segments.length = 0;
+  }
+
+  #kick(): void {
+    if (this.#kicked || this.#pumping || this.#state !== 'running') return;
+    this.#kicked = true;
+    // The writes of one turn of the loop make one group.
+    this.#settings.clock.soon(() => {
+      this.#kicked = false;
+      void this.#pump();
+    });
+  }
+
+  /** Resolves when the pump stands still. */
+  async #drain(): Promise<void> {
+    if (!this.#pumping && this.#state === 'running') await this.#pump();
+    else if (this.#pumping) await new Promise<void>((resolve) => this.#drained.push(resolve));
+  }
+
+  async #pump(): Promise<void> {
+    if (this.#pumping || this.#state !== 'running') return;
+    this.#pumping = true;
+    this.#idle?.cancel();
+    while (this.#canPump()) {
+      const segment = this.#segments[0];
+      if (segment === undefined) break;
+      const group = segment.waiting;
+      const always = this.#settings.fsync.kind === 'always';
+      if (
+        group.length === 0 &&
+        !segment.hasUnwritten &&
+        !segment.broken &&
+        (segment.synced === segment.position || (!segment.sealed && !always))
+      ) {
+        if (!segment.sealed) break;
+        await this.#finish(segment);
+        continue;
+      }
+      segment.waiting = [];
+      if (await this.#advance(segment, always || segment.sealed)) {
+        if (group.length > 0) this.#owner.acknowledge(group);
+      } else {
+        this.#refuse(group);
+      }
+    }
+    this.#pumping = false;
+    const drained = this.#drained;
+    this.#drained = [];
+    for (const resolve of drained) resolve();
+    this.#scheduleMark();
+  }
+
+  /** State may change in callbacks and awaits, which narrowing would not see. */
+  #canPump(): boolean {
+    return this.#state === 'running';
+  }
+
+  /** Brings the segment's file up to its memtable; false when that failed and the log has halted. */
+  async #advance(segment: Segment, sync: boolean): Promise<boolean> {
+    if (!segment.broken) {
+      try {
+        await this.#write(segment);
+      } catch (error) {
+        // Nothing was lost by a write that found no room: it is repeated at the same place when there is some.
+        if (isVfsError(error) && error.code === 'NO_SPACE') return this.#halt(error);
+        segment.broken = true;
+      }
+    }
+    if (!segment.broken) {
+      try {
+        if (sync) await this.#sync(segment);
+        else this.#syncLater(segment);
+        return true;
+      } catch {
+        segment.broken = true;
+      }
+    }
+    try {
+      await this.#rewrite(segment);
+      return true;
+    } catch (error) {
+      return this.#halt(error);
+    }
+  }
+
+  #halt(error: unknown): false {
+    if (this.#state !== 'running') return false;
+    if (isVfsError(error) && error.code === 'NO_SPACE') {
+      this.#state = 'full';
+      this.#owner.logFull();
+    } else {
+      this.#state = 'failed';
+      this.#owner.logFailed(
+        new Coded('DISK_FAILED', 'the commit log cannot be written; the node must be restarted', { outcome: 'unknown', cause: error }),
+      );
+    }
+    return false;
+  }
+
+  #refuse(group: readonly Acknowledge[]): void {
+    const message =
+      this.#state === 'full'
+        ? 'the disk filled up while the write was under way; it may be stored'
+        : 'the commit log could not be written; the write may be stored';
+    const error = new Coded('DISK_FAILED', message, { outcome: 'unknown' });
+    if (group.length > 0) this.#owner.acknowledge(group, error);
+    for (const segment of this.#segments) {
+      const { waiting } = segment;
+      segment.waiting = [];
+      if (waiting.length > 0) this.#owner.acknowledge(waiting, error);
+    }
+  }
+
+  async #write(segment: Segment): Promise<void> {
+    if (segment.file === undefined) await this.#create(segment, 0, 0);
+    const { file } = segment;
+    if (file === undefined) return;
+    const { slabs } = segment.memtable;
+    for (;;) {
+      const slab = slabs[segment.slab];
+      if (slab === undefined) return;
+      const end = slab.used;
+      if (segment.offset < end) {
+        const bytes = slab.bytes.subarray(segment.offset, end);
+        await file.write(bytes, segment.position);
+        segment.offset = end;
+        segment.position += bytes.length;
+        this.writes += 1;
+        this.bytesWritten += bytes.length;
+      }
+      if (segment.slab === slabs.length - 1) return;
+      // Nothing more comes into a slab that has a successor, but some may have come while it was being written.
+      if (segment.offset < slab.used) continue;
+      segment.slab += 1;
+      segment.offset = 0;
+    }
+  }
+
+  async #create(segment: Segment, replaces: number, rewritten: number): Promise<void> {
+    const { vfs, directory } = this.#settings;
+    const file = await vfs.open(`${directory}/${logName(segment.number)}`, 'create');
+    try {
+      const header = encodeSegmentHeader({ number: segment.number, replaces, rewritten, base: segment.memtable.base });
+      await file.write(header, 0);
+      await vfs.syncDir(directory);
+    } catch (error) {
+      await file.close().catch(() => undefined);
+      await vfs.unlink(file.path).catch(() => undefined);
+      segment.number = this.#owner.nextNumber();
+      throw error;
+    }
+    segment.file = file;
+    segment.position = SEGMENT_HEAD_BYTES;
+    segment.synced = 0;
+    segment.slab = 0;
+    segment.offset = 0;
+  }
+
+  async #sync(segment: Segment): Promise<void> {
+    if (segment.syncing !== undefined) await segment.syncing;
+    if (segment.synced === segment.position || segment.file === undefined) return;
+    const { position } = segment;
+    await segment.file.dataSync();
+    this.syncs += 1;
+    segment.synced = position;
+  }
+
+  /** The interval policy: syncs beside the writes. */
+  #syncLater(segment: Segment): void {
+    const { fsync, clock } = this.#settings;
+    if (fsync.kind !== 'interval' || this.#interval !== undefined) return;
+    this.#interval = clock.after(fsync.everyMs, () => {
+      this.#interval = undefined;
+      const { file, position } = segment;
+      if (file === undefined || segment.broken || segment.syncing !== undefined || segment.synced >= position || this.#state === 'closed')
+        return;
+      segment.syncing = file.dataSync().then(
+        () => {
+          this.syncs += 1;
+          segment.syncing = undefined;
+          if (!segment.broken) segment.synced = Math.max(segment.synced, position);
+          this.#syncMore(segment);
+        },
+        () => {
+          segment.syncing = undefined;
+          segment.broken = true;
+          this.#kick();
+        },
+      );
+    });
+  }
+
+  #syncMore(segment: Segment): void {
+    if (segment.synced < segment.position && !segment.sealed && this.#state === 'running') this.#syncLater(segment);
+    else this.#scheduleMark();
+  }
+
+  /** All of the memtable to a new file, which takes the place of the broken one. */
+  async #rewrite(segment: Segment): Promise<void> {
+    const { vfs, directory } = this.#settings;
+    await segment.syncing?.catch(() => undefined);
+    const old = segment.file;
+    const oldNumber = segment.number;
+    const had = { position: segment.position, synced: segment.synced, slab: segment.slab, offset: segment.offset };
+    // Frames made from now on lie behind the rewritten part, and speak of the new file.
+    segment.synced = 0;
+    this.rewrites += 1;
+    segment.number = this.#owner.nextNumber();
+    segment.file = undefined;
+    try {
+      let rewritten = SEGMENT_HEAD_BYTES;
+      for (const slab of segment.memtable.slabs) rewritten += slab.used;
+      await this.#create(segment, oldNumber, rewritten);
+      await this.#write(segment);
+      const { position } = segment;
+      await this.#fileOf(segment).dataSync();
+      this.syncs += 1;
+      segment.synced = position;
+    } catch (error) {
+      // The old file stays as the better of two bad ones: it has whatever was synced to it. The new one only repeats it.
+      const failed = this.#takeFile(segment);
+      if (failed !== undefined) {
+        await failed.close().catch(() => undefined);
+        await vfs.unlink(failed.path).catch(() => undefined);
+      }
+      segment.file = old;
+      segment.number = oldNumber;
+      Object.assign(segment, had);
+      throw error;
+    }
+    segment.broken = false;
+    segment.lowest = segment.number;
+    await old?.close().catch(() => undefined);
+    if (old !== undefined) await vfs.unlink(old.path).catch(() => undefined);
+    await vfs.syncDir(directory).catch(() => undefined);
+  }
+
+  #takeFile(segment: Segment): VfsFile | undefined {
+    return segment.file;
+  }
+
+  #fileOf(segment: Segment): VfsFile {
+    if (segment.file === undefined) throw new Coded('INTERNAL', 'the segment has no file');
+    return segment.file;
+  }
+
+  async #finish(segment: Segment): Promise<void> {
+    this.#segments.shift();
+    await segment.file?.close().catch(() => undefined);
+    segment.file = undefined;
+    segment.memtable.release();
+    this.#owner.segmentFinished(segment);
+  }
+
+  /** When writes pause, the synced length is put on the disk, so that damage to the last group is told from a torn tail too. */
+  #scheduleMark(): void {
+    this.#idle?.cancel();
+    const segment = this.#segments[0];
+    if (this.#state !== 'running' || segment === undefined || segment.sealed || segment.synced !== segment.position) return;
+    if (segment.position <= SEGMENT_HEAD_BYTES || segment.marked === segment.position) return;
+    this.#idle = this.#settings.clock.after(IDLE_MARK_MS, () => {
+      if (!this.#pumping && !segment.sealed) void this.#mark(segment);
+    });
+  }
+
+  async #mark(segment: Segment): Promise<void> {
+    if (segment.broken || segment.file === undefined || this.#state !== 'running') return;
+    if (segment.synced !== segment.position) {
+      try {
+        await this.#sync(segment);
+      } catch {
+        segment.broken = true;
+        this.#kick();
+        return;
+      }
+    }
+    if (segment.hasUnwritten || segment.sealed || segment.marked === segment.position) return;
+    segment.memtable.mark(segment.memtable.lastSequence, segment.synced);
+    segment.marked = segment.position + FRAME_HEAD_BYTES;
+    await this.#pump();
+  }
+}
