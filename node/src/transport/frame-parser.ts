@@ -133,7 +133,8 @@ export class FrameParser {
     if (high > HIGHEST_EPOCH_WORD) throw invalid('an epoch is 2^53 or above');
     if (frame.type === 0) throw invalid('a frame has type 0');
     if (frame.flags > ALL_FLAGS) throw invalid('a frame has unknown flags');
-    frame.payload = payloadBytes === 0 ? EMPTY : bytes.subarray(at + HEADER_BYTES, at + size);
+    // Never a Buffer, even of one: its `slice` would alias what it seems to copy.
+    frame.payload = payloadBytes === 0 ? EMPTY : new Uint8Array(bytes.buffer, bytes.byteOffset + at + HEADER_BYTES, payloadBytes);
     if (!this.#sink.frame(frame)) this.#stopped = true;
     frame.payload = EMPTY;
   }

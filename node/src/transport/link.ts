@@ -64,10 +64,11 @@ export class Link implements ConnectionHandler, FrameSink {
   readonly #parser: FrameParser;
   #phase: Phase = 'hello';
   #theirs: Hello | undefined;
-  /** Monotonic time of the last bytes; while reading is stopped, of those that wait. */
-  #heardMs: number;
-  /** Monotonic time of the parser's run, and the age of the oldest bytes in it. */
+  /** Monotonic time of the last sign of life: bytes came, or some that had waited here were taken. */
+  #aliveMs: number;
+  /** Monotonic time of the parser's run; the time since which bytes wait for it, and how long the oldest had waited when it ran. */
   #nowMs: number;
+  #stoppedMs = 0;
   #waitedMs = 0;
   #checkedMs: number;
   #timer: Timer;
@@ -81,7 +82,7 @@ export class Link implements ConnectionHandler, FrameSink {
     this.#parser = new FrameParser(this);
     this.outbox = new Outbox(connection, world.clock, world.counters, (id) => role.findSender(id));
     this.#nowMs = world.clock.monotonicMs();
-    this.#heardMs = this.#nowMs;
+    this.#aliveMs = this.#nowMs;
     this.#checkedMs = this.#nowMs;
     this.#timer = world.clock.after(world.limits.handshakeTimeoutMs, () => {
       this.fail(new CoterieError('PEER_UNREACHABLE', 'the handshake took too long'));
@@ -118,9 +119,10 @@ export class Link implements ConnectionHandler, FrameSink {
   onData(chunk: Uint8Array): void {
     if (this.#phase === 'closed') return;
     this.#world.counters.bytesReceived += chunk.length;
+    this.#aliveMs = this.#world.clock.monotonicMs();
     if (!this.#parser.stopped) {
-      this.#nowMs = this.#world.clock.monotonicMs();
-      this.#heardMs = this.#nowMs;
+      this.#nowMs = this.#aliveMs;
+      this.#stoppedMs = this.#aliveMs;
       this.#waitedMs = 0;
     }
     try {
@@ -133,6 +135,7 @@ export class Link implements ConnectionHandler, FrameSink {
 
   onDrain(): void {
     if (this.#phase === 'closed') return;
+    this.#aliveMs = this.#world.clock.monotonicMs();
     this.outbox.drained();
     this.#role.drained();
   }
@@ -262,7 +265,7 @@ export class Link implements ConnectionHandler, FrameSink {
 
   #resume(): void {
     this.#nowMs = this.#world.clock.monotonicMs();
-    this.#waitedMs = this.#nowMs - this.#heardMs;
+    this.#waitedMs = this.#nowMs - this.#stoppedMs;
     try {
       this.#parser.resume();
     } catch (error) {
@@ -282,12 +285,8 @@ export class Link implements ConnectionHandler, FrameSink {
   #balance(): void {
     if (this.#phase === 'closed' || this.#paused === this.#parser.stopped) return;
     this.#paused = this.#parser.stopped;
-    if (this.#paused) {
-      this.#connection.pause();
-    } else {
-      this.#heardMs = this.#world.clock.monotonicMs();
-      this.#connection.resume();
-    }
+    if (this.#paused) this.#connection.pause();
+    else this.#connection.resume();
   }
 
   /** Probes a silent link, gives up a dead one. A check that itself comes late proves nothing: this process was held up. */
@@ -297,9 +296,11 @@ export class Link implements ConnectionHandler, FrameSink {
     this.#timer = clock.after(limits.probeMs, () => {
       const now = clock.monotonicMs();
       const punctual = now - this.#checkedMs < 2 * limits.probeMs;
-      const silent = now - this.#heardMs;
+      const silent = now - this.#aliveMs;
       const patience = this.#role.direction === 'out' ? limits.silenceMs : ACCEPTED_PATIENCE * limits.silenceMs;
-      if (punctual && !this.#paused && silent >= patience) {
+      // Who is not read cannot be heard; but it should take what waits for it.
+      const listening = !this.#paused || this.outbox.congested;
+      if (punctual && listening && silent >= patience) {
         this.fail(new CoterieError('PEER_UNREACHABLE', `silent for ${String(Math.round(silent))} ms`));
         return;
       }

@@ -68,6 +68,11 @@ export class Outbox {
     return this.#sentTo;
   }
 
+  /** The connection has more than it can send now. */
+  get congested(): boolean {
+    return this.#congested;
+  }
+
   /** Bytes that wait, here and in the connection. */
   get queuedBytes(): number {
     return this.#used + this.#bulkBytes + (this.#congested ? this.#connection.buffered : 0);
@@ -88,7 +93,7 @@ export class Outbox {
       sender.endsAt = this.#sentTo + this.#used;
     } else {
       sender.endsAt = Infinity;
-      this.#bulks.push({ type, flags, id, epoch, payload: payload.slice(), sender, taken: 0 });
+      this.#bulks.push({ type, flags, id, epoch, payload: new Uint8Array(payload), sender, taken: 0 });
       this.#bulkBytes += payload.length;
     }
     this.#schedule();

@@ -32,7 +32,7 @@ export class MemoryConnection implements Connection {
 
   write(chunk: Uint8Array): boolean {
     if (!this.open || this.ending) return false;
-    this.#waiting.push(chunk.slice());
+    this.#waiting.push(new Uint8Array(chunk));
     this.#buffered += chunk.length;
     this.#full = this.#buffered >= HIGH_WATER_BYTES;
     this.deliverSoon();
