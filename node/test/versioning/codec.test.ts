@@ -7,8 +7,13 @@ import { toHex } from '../../src/base/bytes.ts';
 import { crc32 as plainCrc32, halfSipHash64, halfSipHash64Bytes } from '../../src/base/hash.ts';
 import { storeId } from '../../src/base/ids.ts';
 import { decodeObject, encodeObject, readHeader } from '../../src/cluster/versioning/codec.ts';
+import { writeDigest } from '../../src/cluster/versioning/digest.ts';
+import { writeU32 } from '../../src/cluster/versioning/fields.ts';
+import { AT_CHECKED, AT_CRC, ENTRY_BYTES, FLAG_BLIND, HEADER_BYTES, ORDER_BYTES, readLayout } from '../../src/cluster/versioning/layout.ts';
 import type { KvObject } from '../../src/cluster/versioning/object.ts';
 import { actorOf, emptyObject } from '../../src/cluster/versioning/object.ts';
+import { peekVersion } from '../../src/cluster/versioning/peek.ts';
+import { reconcileEncoded } from '../../src/cluster/versioning/reconcile.ts';
 import { bytesOf } from './history.ts';
 
 const A = actorOf(storeId('0a'.repeat(16)), 1);
@@ -52,6 +57,22 @@ function digestOf(state: string): string {
   const text = state.replace(/../g, (pair) => String.fromCharCode(Number.parseInt(pair, 16)));
   const { hi, lo } = halfSipHash64({ k0: 0x636f7465, k1: 0x7269652d }, text, { hi: 0, lo: 0 });
   return hi.toString(16).padStart(8, '0') + lo.toString(16).padStart(8, '0');
+}
+
+function codeOf(run: () => unknown): unknown {
+  try {
+    run();
+  } catch (error) {
+    return (error as { code?: unknown }).code;
+  }
+  return undefined;
+}
+
+/** `bytes` with its digest and checksum made right again. */
+function resealed(bytes: Uint8Array): Uint8Array {
+  writeDigest(bytes, readLayout(bytes)?.extrasAt ?? 0);
+  writeU32(bytes, AT_CRC, crc32(bytes.subarray(AT_CHECKED)));
+  return bytes;
 }
 
 function golden(operations: string, state: string, tail: string): string {
@@ -101,6 +122,8 @@ describe('golden bytes', () => {
       const bytes = encodeObject(object, crc32);
       expect(decodeObject(bytes, crc32)).toEqual(object);
       expect(encodeObject(object, plainCrc32)).toEqual(bytes);
+      // Every byte is written: what a pool gives may be dirty.
+      expect(encodeObject(object, crc32, (size) => new Uint8Array(size).fill(0xff))).toEqual(bytes);
     }
   });
 });
@@ -122,6 +145,18 @@ describe('the header', () => {
     expect(readHeader(encodeObject(FULL, crc32))).toMatchObject({ siblings: 2, expireAtMs: 0, newest: { ms: T + 9, logical: 5 } });
   });
 
+  test('is refused where the parts that it counts are not there', () => {
+    const bytes = encodeObject(FULL, crc32);
+    const valuesAt = bytes.length - 'newolder'.length;
+    expect(codeOf(() => readHeader(bytes.subarray(0, valuesAt)))).toBeUndefined();
+    for (let length = 0; length < valuesAt; length += 1) {
+      expect(codeOf(() => readHeader(bytes.subarray(0, length)))).toBe('DATA_DAMAGED');
+      expect(codeOf(() => peekVersion(bytes.subarray(0, length)))).toBe('DATA_DAMAGED');
+    }
+    const single = encodeObject(BLIND, crc32);
+    expect(codeOf(() => peekVersion(single.subarray(0, single.length - 1)))).toBe('DATA_DAMAGED');
+  });
+
   test('digests the state: not the operation records, but everything else', () => {
     const digest = (object: KvObject): string => toHex(readHeader(encodeObject(object, crc32)).digest);
     expect(digest({ ...FULL, operations: [] })).toBe(digest(FULL));
@@ -139,6 +174,23 @@ describe('the header', () => {
   });
 });
 
+test('an object in the same state that brings an operation record is stored; one without leaves the record', () => {
+  const bare = encodeObject({ ...FULL, operations: [] }, crc32);
+  const full = encodeObject(FULL, crc32);
+  expect(reconcileEncoded(bare, full, crc32)).toMatchObject({ kind: 'store', bytes: full });
+  expect(reconcileEncoded(full, bare, crc32)).toEqual({ kind: 'keep' });
+  expect(reconcileEncoded(undefined, full, crc32)).toMatchObject({ kind: 'store', bytes: full });
+  const damaged = Uint8Array.from(full);
+  damaged[damaged.length - 1] = 0;
+  for (const [local, incoming] of [
+    [undefined, damaged],
+    [bare, damaged],
+    [damaged, full],
+  ] as const) {
+    expect(codeOf(() => reconcileEncoded(local, incoming, crc32))).toBe('DATA_DAMAGED');
+  }
+});
+
 describe('damage', () => {
   test('of any single byte, any cut and any addition is DATA_DAMAGED', () => {
     const bytes = encodeObject(FULL, crc32);
@@ -149,6 +201,46 @@ describe('damage', () => {
       expect(() => decodeObject(bytes.subarray(0, at), crc32)).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
     }
     expect(() => decodeObject(Uint8Array.from([...bytes, 0]), crc32)).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
+  });
+
+  test('is also what breaks an invariant of objects, however sound its checksum and digest', () => {
+    const [first, second] = FULL.siblings;
+    const [record] = FULL.operations;
+    const [entry] = FULL.clock;
+    if (first === undefined || second === undefined || record === undefined || entry === undefined) throw new Error('incomplete');
+    const older = { ...record, counter: 4, ms: T + 1 };
+    const bad: Record<string, KvObject> = {
+      'clock entry under the floor': { ...FULL, clock: [{ ...entry, ms: T + 2 }] },
+      'clock out of order': { ...FULL, clock: [entry, { actor: A, counter: 1, ms: T + 9 }] },
+      'actor twice': { ...FULL, clock: [entry, entry] },
+      'unseen sibling': { ...FULL, siblings: [{ ...first, counter: 10 }, second] },
+      'siblings out of order': { ...FULL, siblings: [second, first] },
+      'sibling twice': { ...FULL, siblings: [first, first] },
+      'unseen blind floor': { ...FULL, blindFloor: { actor: B, counter: 10, time: { ms: T + 3, logical: 0 } } },
+      'counter 0': { ...FULL, siblings: [{ ...first, counter: 0 }, second] },
+      'operations out of order': { ...FULL, operations: [older, record] },
+      'operation twice': { ...FULL, operations: [record, record] },
+      'operation out of the window': { ...FULL, floorMs: T + 600_004, clock: [], operations: [{ ...record, ms: T + 600_003 }, record] },
+      'unseen operation': { ...FULL, operations: [{ ...record, ms: T + 3 }] },
+    };
+    for (const [what, object] of Object.entries(bad)) {
+      const bytes = encodeObject(object, crc32);
+      expect([what, codeOf(() => decodeObject(bytes, crc32))]).toEqual([what, 'DATA_DAMAGED']);
+    }
+    expect(() => encodeObject({ ...FULL, siblings: [{ ...first, blind: true }, second] }, crc32)).toThrow(/broken invariant/);
+  });
+
+  test('is an actor that nothing refers to, or a blind sibling beside a floor', () => {
+    const bytes = encodeObject({ ...BLIND, clock: [...BLIND.clock, { actor: B, counter: 1, ms: T }] }, crc32);
+    expect(codeOf(() => decodeObject(bytes, crc32))).toBeUndefined();
+    // The second actor's entry, 20 bytes after its start: no counter and no time.
+    bytes.fill(0, HEADER_BYTES + ENTRY_BYTES + 20, HEADER_BYTES + 2 * ENTRY_BYTES);
+    expect(codeOf(() => decodeObject(resealed(bytes), crc32))).toBe('DATA_DAMAGED');
+    const [first, second] = FULL.siblings;
+    if (first === undefined || second === undefined) throw new Error('incomplete');
+    const floored = encodeObject({ ...FULL, siblings: [first], operations: [] }, crc32);
+    floored[HEADER_BYTES + ENTRY_BYTES + 2 * ORDER_BYTES] = FLAG_BLIND;
+    expect(codeOf(() => decodeObject(resealed(floored), crc32))).toBe('DATA_DAMAGED');
   });
 
   test('mutated encodings never crash the decoder, nor pass for what they are not', () => {

@@ -258,6 +258,22 @@ describe('expiry', () => {
     expect(present(one, NOW)).toMatchObject([{ expireAtMs: 0 }, { expireAtMs: NOW + 50 }]);
   });
 
+  test('EXPIRE with a context does not replace what the context saw and this copy did not', () => {
+    const here = applied(applyWrite(emptyObject(), put('here', { context: noContext }), stamp(1, NOW)));
+    const there = applied(applyWrite(emptyObject(), put('there', { context: noContext }), stamp(2, NOW + 1)));
+    const expiring = applied(applyWrite(here, expire(NOW + 50, contextOf(merge(here, there))), stamp(1, NOW + 2)));
+    expect(texts(merge(expiring, there))).toEqual(['there', 'here']);
+  });
+
+  test('of an operation with two dots is the one set last, so that no twin outlives it', () => {
+    const write = put('a', { context: noContext, operation: operation('1') });
+    const one = applied(applyWrite(emptyObject(), write, stamp(1, NOW)));
+    const two = applied(applyWrite(emptyObject(), write, stamp(2, NOW + 1)));
+    const expiring = applied(applyWrite(one, expire(NOW + 50), stamp(1, NOW + 2)));
+    expect(present(merge(expiring, two), NOW)).toMatchObject([{ expireAtMs: NOW + 50 }]);
+    expect(present(merge(expiring, two), NOW + 50)).toEqual([]);
+  });
+
   test('changes nothing where there is nothing to change, and refuses what is no time', () => {
     const object = applied(applyWrite(emptyObject(), put('a'), stamp(1, NOW)));
     expect(applyWrite(emptyObject(), expire(NOW + 50), stamp(1, NOW))).toMatchObject({ kind: 'unchanged', existed: false });

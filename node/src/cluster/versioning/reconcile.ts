@@ -17,13 +17,12 @@ export type Reconciled =
 
 const KEEP: Reconciled = { kind: 'keep' };
 
-/** Same state, and no operation records that could differ. */
+/** The same state, and no operation records to bring. */
 function isSameAtSight(local: Uint8Array, incoming: Uint8Array): boolean {
   return (
     local.length >= HEADER_BYTES &&
     readU32(local, AT_DIGEST) === readU32(incoming, AT_DIGEST) &&
     readU32(local, AT_DIGEST + 4) === readU32(incoming, AT_DIGEST + 4) &&
-    local[AT_OPERATIONS] === 0 &&
     incoming[AT_OPERATIONS] === 0
   );
 }
