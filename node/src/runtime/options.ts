@@ -9,7 +9,7 @@ import type { Vfs } from '../env/vfs.ts';
 import type { Topology } from '../cluster/ring/topology.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { MetricRegistry } from '../telemetry/metrics.ts';
-import type { EngineOptions } from '../storage/engine.ts';
+import type { EngineOptions } from '../storage/options.ts';
 import type { Policies } from './policies.ts';
 
 /** Everything that is not pure, injected. */
@@ -22,7 +22,7 @@ export interface NodeEnvironment {
 }
 
 /** Engine settings that a node passes on. */
-export type EngineSettings = Partial<Omit<EngineOptions, 'directory' | 'vfs' | 'executor' | 'clock' | 'random' | 'log'>>;
+export type EngineSettings = Partial<Omit<EngineOptions, 'directory' | 'vfs' | 'executor' | 'clock' | 'log'>>;
 
 export interface NodeLimits {
   /** Longest key in bytes; 1,024. */

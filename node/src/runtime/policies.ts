@@ -1,17 +1,23 @@
 /**
  * Decisions that the simulator can replace one by one to put a known bug back (its mutants). Each is a pure function with one shipped
- * implementation; nothing else in the node depends on which one runs.
+ * implementation; nothing else in the node depends on which one runs. Mutants that concern the disk (acknowledged before synced, torn tail
+ * accepted, fsync retried) are put back around the injected `Vfs`, not here.
  *
- * - `writeQuorum`: "W counted one short" answers w - 1.
+ * - `writeQuorum`: "W counted one short" answers w - 1 (at least 1).
  * - `ownCopy`: "coordinator forgets its copy" answers undefined, so that the new dot claims what its holder has not merged.
- * - `mergeEncoded`: "merge by overwrite" answers the incoming bytes.
- * - `staleReplicas`: "read repair dropped" answers none.
- * - `knownOperation`: "retry makes a second dot" answers undefined, so that no write carries its operation id into the versions.
- * - `actorAtBoot`: "dot reused after amnesia" answers the old actor and counter 0 whatever happened, and a store id that depends on nothing.
+ * - `reconcile`: "merge by overwrite" answers the incoming bytes.
+ * - `repairs`: "read repair dropped" answers false; the read then takes the repair for done.
+ * - `operation`: "retry makes a second dot" answers undefined, so that no version knows its operation.
+ * - `bootActor`: "dot reused after amnesia" answers an actor that a store had before it lost its disk (say, epoch 0 and counter 0 every time).
+ *   For a wiped disk the store id matters too: `newStoreId` then answers one that depends on the slot only; and with `coordinates` answering true
+ *   the store does not wait for its peers' word.
  * - `counts`: "blank replica counted in R" answers true.
  */
 
-import type { Mutation } from '../cluster/versioning/update.ts';
+import type { MemberName, StoreId } from '../base/ids.ts';
+import { crc32 } from 'node:zlib';
+import { type Reconciled, reconcileEncoded } from '../cluster/versioning/reconcile.ts';
+import type { Operation } from '../cluster/versioning/update.ts';
 
 /** What makes the dots of this boot. */
 export interface BootActor {
@@ -25,14 +31,30 @@ export interface Policies {
   writeQuorum(w: number): number;
   /** The coordinator's own copy (encoded) that a write is merged into. */
   ownCopy(local: Uint8Array | undefined): Uint8Array | undefined;
-  /** What a store keeps when `incoming` meets its `local` copy. */
-  mergeEncoded(local: Uint8Array, incoming: Uint8Array): Uint8Array;
-  /** Which of the replicas known to be stale are brought up to date. */
-  staleReplicas(stale: readonly number[]): readonly number[];
-  /** The operation that a write belongs to. */
-  knownOperation(operation: Mutation['operation']): Mutation['operation'];
-  /** The actor of this boot: `proposed` by the rules of cluster/membership/boot.ts, `last` is what the identity file says. */
-  actorAtBoot(proposed: BootActor, last: BootActor): BootActor;
-  /** Whether the answers of a store count in R. */
+  /** What a store keeps when an object comes in, and what a read answers when replicas differ. */
+  reconcile(local: Uint8Array | undefined, incoming: Uint8Array): Reconciled;
+  /** Whether the stale replica is brought up to date by a read. */
+  repairs(replica: number): boolean;
+  /** The operation that a write is recorded under. */
+  operation(asked: Operation | undefined): Operation | undefined;
+  /** The actor of this boot; `proposed` by the rules of cluster/membership/boot.ts. */
+  bootActor(proposed: BootActor): BootActor;
+  /** The id of a new store; `drawn` at random. */
+  newStoreId(drawn: StoreId, member: MemberName): StoreId;
+  /** Whether the answers of a store count in R; `synchronised`: it is, and its peers know of nothing that it has lost. */
   counts(synchronised: boolean): boolean;
+  /** The same for coordinating writes. */
+  coordinates(synchronised: boolean): boolean;
 }
+
+export const SHIPPED_POLICIES: Policies = {
+  writeQuorum: (w) => w,
+  ownCopy: (local) => local,
+  reconcile: (local, incoming) => reconcileEncoded(local, incoming, crc32),
+  repairs: () => true,
+  operation: (asked) => asked,
+  bootActor: (proposed) => proposed,
+  newStoreId: (drawn) => drawn,
+  counts: (synchronised) => synchronised,
+  coordinates: (synchronised) => synchronised,
+};

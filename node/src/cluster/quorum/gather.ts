@@ -1,0 +1,98 @@
+/**
+ * A gather: before a write, a coordinator collects the copies of the other primaries into its own. Three reasons:
+ * - an operation id that its own copy does not know: an acknowledged attempt is on W replicas, so N-W+1 copies (its own counts) show it;
+ * - `blindWrites: quorum`: R copies are merged before a blind write replaces what is there;
+ * - truncation of a long clock: allowed only where every primary confirms exactly this clock.
+ *
+ * Invariants: `done` or `fail` is called once; what answers count is bounded by the replicas asked; late answers are ignored.
+ */
+
+import type { ErrorCode } from '../../base/errors.ts';
+import { unreachable } from '../../base/errors.ts';
+import { type Content, NEVER_WRITTEN } from './read.ts';
+import { bits } from './write.ts';
+
+export type GatherEvent =
+  /** `reachable`: the other primaries that can be asked, as bits. */
+  | { readonly kind: 'start'; readonly reachable: number }
+  | { readonly kind: 'value'; readonly replica: number; readonly content: Content }
+  | { readonly kind: 'failed'; readonly replica: number; readonly code: ErrorCode }
+  | { readonly kind: 'deadline' };
+
+export interface GatherOut {
+  askValue(replica: number): void;
+  /** @param unanimous every other primary answered, each with the digest that was expected */
+  done(merged: Content, unanimous: boolean): void;
+  fail(code: ErrorCode, message: string): void;
+}
+
+export interface GatherState {
+  /** Answers to wait for. */
+  readonly need: number;
+  /** All the other primaries. */
+  readonly others: number;
+  readonly merge: (a: Content, b: Content) => Content;
+  /** The digest of the coordinator's own copy, for `unanimous`. */
+  readonly expected: string;
+  merged: Content;
+  asked: number;
+  got: number;
+  equal: number;
+  gone: number;
+  code: ErrorCode | undefined;
+  ended: boolean;
+}
+
+export function newGather(rules: {
+  readonly need: number;
+  readonly others: number;
+  readonly expected: string;
+  readonly merge: (a: Content, b: Content) => Content;
+}): GatherState {
+  return { ...rules, merged: NEVER_WRITTEN, asked: 0, got: 0, equal: 0, gone: 0, code: undefined, ended: false };
+}
+
+export function gatherStep(state: GatherState, event: GatherEvent, out: GatherOut): void {
+  if (state.ended) return;
+  switch (event.kind) {
+    case 'start':
+      state.gone = state.others & ~event.reachable;
+      if (state.gone !== 0) state.code = 'PEER_UNREACHABLE';
+      if (enough(state)) {
+        state.asked = state.others & event.reachable;
+        const { asked } = state;
+        for (let replica = 0; asked >>> replica !== 0; replica += 1) if ((asked & (1 << replica)) !== 0) out.askValue(replica);
+      }
+      break;
+    case 'value':
+      state.got |= 1 << event.replica;
+      if (event.content.digest === state.expected) state.equal |= 1 << event.replica;
+      if (event.content.digest !== state.merged.digest) {
+        state.merged =
+          state.merged.digest === '' ? event.content : event.content.digest === '' ? state.merged : state.merge(state.merged, event.content);
+      }
+      break;
+    case 'failed':
+      state.gone |= 1 << event.replica;
+      state.code = event.code;
+      break;
+    case 'deadline':
+      state.ended = true;
+      out.fail('TIMEOUT', `${String(bits(state.got))} of the ${String(state.need)} copies needed before the write were had in time`);
+      return;
+    default:
+      unreachable(event);
+  }
+  if (bits(state.got) >= state.need) {
+    state.ended = true;
+    out.done(state.merged, state.equal === state.others);
+  } else if (!enough(state)) {
+    state.ended = true;
+    out.fail('NO_QUORUM', `${String(state.need)} other replicas must answer before the write, and too few can (${state.code ?? ''})`);
+  }
+}
+
+/** Whether the answers needed can still come. */
+function enough(state: GatherState): boolean {
+  return bits(state.others & ~state.gone) >= state.need;
+}

@@ -1,0 +1,65 @@
+/**
+ * Which quorums may be asked for. N, R and W are the Dynamo paper's: replicas, answers a read waits for, durable acknowledgements a write
+ * waits for.
+ *
+ * Invariant: an operation that passed these checks has 1 <= R, W <= N, counts primaries only, and goes to an eventual bucket.
+ */
+
+import { CoterieError } from '../../base/errors.ts';
+import type { BucketDefinition } from '../ring/topology.ts';
+
+type QuorumKind = 'strict' | 'sloppy';
+
+/**
+ * The R of a read.
+ *
+ * @param asked what the request names; the bucket's when undefined
+ * @throws CoterieError QUORUM_INVALID, UNSUPPORTED
+ */
+export function readQuorum(bucket: BucketDefinition, n: number, asked: number | undefined, kind: QuorumKind | undefined): number {
+  const r = asked ?? bucket.R;
+  if (asked !== undefined) checkRange('r', asked, n);
+  if (bucket.consistency === 'strong') refuseStrong(bucket, 'r', r, bucket.R);
+  if (kind === 'sloppy') refuseSloppy();
+  return r;
+}
+
+/**
+ * The W of a write.
+ *
+ * @param asked what the request names; the bucket's when undefined
+ * @throws CoterieError QUORUM_INVALID, UNSUPPORTED
+ */
+export function writeQuorum(bucket: BucketDefinition, n: number, asked: number | undefined, kind: QuorumKind | undefined): number {
+  const w = asked ?? bucket.W;
+  if (asked !== undefined) checkRange('w', asked, n);
+  if (bucket.consistency === 'strong') refuseStrong(bucket, 'w', w, bucket.W);
+  if (kind === 'sloppy') refuseSloppy();
+  return w;
+}
+
+function checkRange(name: 'r' | 'w', value: number, n: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= n) return;
+  throw new CoterieError('QUORUM_INVALID', `${name} must be a whole number from 1 to ${String(n)} (the cluster's N), not ${String(value)}`);
+}
+
+function refuseStrong(bucket: BucketDefinition, name: 'r' | 'w', value: number, least: number): never {
+  if (value < least) {
+    throw new CoterieError(
+      'QUORUM_INVALID',
+      `bucket ${bucket.name} is strong: ${name} may not be below the bucket's ${String(least)}, and ${String(value)} is`,
+    );
+  }
+  throw new CoterieError('UNSUPPORTED', `bucket ${bucket.name} is strong: this version does not offer operations on strong buckets yet`);
+}
+
+function refuseSloppy(): never {
+  throw new CoterieError('UNSUPPORTED', 'quorum=sloppy is not offered by this version: use quorum=strict, the default');
+}
+
+/**
+ * The answers needed so that at least one comes from a store of any set of `w`: N-W+1.
+ */
+export function overlapping(n: number, w: number): number {
+  return n - w + 1;
+}

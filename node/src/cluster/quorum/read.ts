@@ -1,0 +1,282 @@
+/**
+ * A coordinated read: the value from one replica, digests from the others; answer after R; on difference fetch, merge, repair, answer.
+ *
+ * Invariants:
+ * - the answer holds everything that the R answers counted hold; replicas that failed, are damaged or do not count add nothing to R.
+ * - where the answers counted differ, the answer is given only after the merged object is at max(R, N-R+1) replicas, so that no later read
+ *   with the same R goes back behind it ("blocking" repair; compare Cassandra's monotonic reads).
+ * - what turns out to be stale is repaired, also after the answer, until every replica asked has answered or its time is over.
+ * - a hedge asks one more replica for the value, once per read.
+ * - values and digests are opaque; a digest is equal exactly when the objects are. `''` is the digest of a key that was never written.
+ */
+
+import type { ByteString } from '../../base/bytes.ts';
+import type { ErrorCode } from '../../base/errors.ts';
+import { invariant, unreachable } from '../../base/errors.ts';
+import { bits, MAX_REPLICAS } from './write.ts';
+
+/** An encoded object and its digest; `bytes` is undefined exactly when the digest is `''`: never written. */
+export interface Content {
+  readonly digest: ByteString;
+  readonly bytes: Uint8Array | undefined;
+}
+
+export const NEVER_WRITTEN: Content = { digest: '', bytes: undefined };
+
+export type ReadEvent =
+  /** `reachable`: the replicas that can be asked, as bits; `source` is the one of them that is asked for the value. */
+  | { readonly kind: 'start'; readonly reachable: number; readonly source: number }
+  | { readonly kind: 'value'; readonly replica: number; readonly content: Content }
+  | { readonly kind: 'digest'; readonly replica: number; readonly digest: ByteString }
+  /** No answer will come to the value or digest asked for, or it does not count. */
+  | { readonly kind: 'valueFailed'; readonly replica: number; readonly code: ErrorCode }
+  | { readonly kind: 'digestFailed'; readonly replica: number; readonly code: ErrorCode }
+  | { readonly kind: 'repaired'; readonly replica: number }
+  | { readonly kind: 'repairFailed'; readonly replica: number }
+  | { readonly kind: 'hedge' }
+  | { readonly kind: 'deadline' };
+
+export interface ReadOut {
+  /** `hedged`: asked although another was asked before and may still answer. */
+  askValue(replica: number, hedged: boolean): void;
+  askDigest(replica: number): void;
+  /** Make `replica` merge `bytes` durably, then feed `repaired` or `repairFailed`. */
+  repair(replica: number, bytes: Uint8Array): void;
+  /** `merged`: the replicas differed, and the content was put together. */
+  answer(content: Content, merged: boolean): void;
+  fail(code: ErrorCode, message: string): void;
+  /** Nothing is under way any more: the state can be forgotten. */
+  settle(): void;
+}
+
+export interface ReadDependencies {
+  /** The least object that holds both. */
+  merge(a: Content, b: Content): Content;
+}
+
+export interface ReadState {
+  readonly n: number;
+  readonly r: number;
+  /** Replicas that must hold a merged object before it is answered. */
+  readonly holders: number;
+  readonly deps: ReadDependencies;
+  /** Bits by replica: questions under way. */
+  valueAsked: number;
+  digestAsked: number;
+  repairing: number;
+  /** Digest known and counted. */
+  known: number;
+  /** Will not count any more. */
+  gone: number;
+  /** Refused a repair: not asked again. */
+  unrepairable: number;
+  readonly digests: ByteString[];
+  /** Digests of what repairs under way have sent. */
+  readonly sent: ByteString[];
+  /** Digests whose content is in `merged`. */
+  readonly absorbed: ByteString[];
+  merged: Content | undefined;
+  answered: boolean;
+  /** The deadline is over: nothing new is begun. */
+  over: boolean;
+  settled: boolean;
+  code: ErrorCode | undefined;
+}
+
+export function newRead(n: number, r: number, deps: ReadDependencies): ReadState {
+  invariant(n <= MAX_REPLICAS && r >= 1 && r <= n, 'a read asks at most 30 replicas');
+  return {
+    n,
+    r,
+    holders: Math.max(r, n - r + 1),
+    deps,
+    valueAsked: 0,
+    digestAsked: 0,
+    repairing: 0,
+    known: 0,
+    gone: 0,
+    unrepairable: 0,
+    digests: [],
+    sent: [],
+    absorbed: [],
+    merged: undefined,
+    answered: false,
+    over: false,
+    settled: false,
+    code: undefined,
+  };
+}
+
+export function readStep(state: ReadState, event: ReadEvent, out: ReadOut): void {
+  switch (event.kind) {
+    case 'start':
+      start(state, event.reachable, event.source, out);
+      break;
+    case 'value':
+      state.valueAsked &= ~(1 << event.replica);
+      if ((state.gone & (1 << event.replica)) === 0) know(state, event.replica, event.content.digest);
+      absorb(state, event.content);
+      break;
+    case 'digest':
+      state.digestAsked &= ~(1 << event.replica);
+      // A value that came first says more than the digest that was asked with it.
+      if (((state.known | state.gone) & (1 << event.replica)) === 0) know(state, event.replica, event.digest);
+      break;
+    case 'valueFailed':
+      state.valueAsked &= ~(1 << event.replica);
+      lose(state, event.replica, event.code);
+      break;
+    case 'digestFailed':
+      state.digestAsked &= ~(1 << event.replica);
+      if ((state.known & (1 << event.replica)) === 0) lose(state, event.replica, event.code);
+      break;
+    case 'repaired':
+      state.repairing &= ~(1 << event.replica);
+      state.digests[event.replica] = state.sent[event.replica] ?? '';
+      break;
+    case 'repairFailed':
+      state.repairing &= ~(1 << event.replica);
+      state.unrepairable |= 1 << event.replica;
+      break;
+    case 'hedge':
+      if (!state.answered && state.merged === undefined) askAnother(state, true, out);
+      return;
+    case 'deadline':
+      state.over = true;
+      if (!state.answered) {
+        state.answered = true;
+        out.fail('TIMEOUT', `${String(bits(state.known))} of the ${String(state.r)} answers needed were had in time`);
+      }
+      break;
+    default:
+      unreachable(event);
+  }
+  advance(state, out);
+}
+
+function start(state: ReadState, reachable: number, source: number, out: ReadOut): void {
+  const all = (1 << state.n) - 1;
+  state.gone = all & ~reachable;
+  if (state.gone !== 0) state.code = 'PEER_UNREACHABLE';
+  if (bits(reachable) < state.r) return;
+  // All the bits are set before the first question, because its answer may come within the call.
+  state.valueAsked = 1 << source;
+  state.digestAsked = reachable & ~(1 << source);
+  for (let replica = 0; replica < state.n; replica += 1) {
+    if (replica !== source && (reachable & (1 << replica)) !== 0) out.askDigest(replica);
+  }
+  out.askValue(source, false);
+}
+
+function know(state: ReadState, replica: number, digest: ByteString): void {
+  state.known |= 1 << replica;
+  state.digests[replica] = digest;
+}
+
+function lose(state: ReadState, replica: number, code: ErrorCode): void {
+  state.known &= ~(1 << replica);
+  state.gone |= 1 << replica;
+  state.code = code;
+}
+
+function absorb(state: ReadState, content: Content): void {
+  if (state.absorbed.includes(content.digest)) return;
+  state.absorbed.push(content.digest);
+  if (state.merged === undefined || state.merged.digest === '') state.merged = content;
+  else if (content.digest !== '') {
+    state.merged = state.deps.merge(state.merged, content);
+    if (!state.absorbed.includes(state.merged.digest)) state.absorbed.push(state.merged.digest);
+  }
+}
+
+/** Goes as far as what is known allows. */
+function advance(state: ReadState, out: ReadOut): void {
+  if (!state.answered && state.n - bits(state.gone) < state.r) {
+    state.answered = true;
+    state.over = true;
+    out.fail('NO_QUORUM', `${String(state.r)} replicas must answer, and ${String(bits(state.gone))} of ${String(state.n)} cannot (${state.code ?? ''})`);
+  }
+  if (!state.over) {
+    if (state.merged === undefined) {
+      if (state.valueAsked === 0 && !state.answered) askAnother(state, false, out);
+    } else if (state.answered || bits(state.known) >= state.r) {
+      resolve(state, state.merged, out);
+    }
+  }
+  if (!state.settled && state.answered && (state.valueAsked | state.digestAsked | state.repairing) === 0) {
+    state.settled = true;
+    out.settle();
+  }
+}
+
+/** There are R answers, or the client has its own: answers when it may, fetches what differs, repairs what is stale. */
+function resolve(state: ReadState, merged: Content, out: ReadOut): void {
+  let holders = 0;
+  let unread = false;
+  let fetch = 0;
+  let stale = 0;
+  for (let replica = 0; replica < state.n; replica += 1) {
+    const bit = 1 << replica;
+    if ((state.known & bit) === 0) continue;
+    const digest = state.digests[replica] ?? '';
+    if (digest === merged.digest) {
+      holders += 1;
+    } else if (digest !== '' && !state.absorbed.includes(digest)) {
+      unread = true;
+      if ((state.valueAsked & bit) === 0 && !beingFetched(state, digest, fetch)) fetch |= bit;
+    } else if (((state.repairing | state.unrepairable) & bit) === 0) {
+      stale |= bit;
+    }
+  }
+  // Either all that were heard agree, or enough hold it already, whatever the others have: every later read meets one of these.
+  if (!state.answered && (holders === bits(state.known) || holders >= state.holders)) {
+    state.answered = true;
+    out.answer(merged, state.absorbed.length > 1);
+  }
+  if (unread) {
+    state.valueAsked |= fetch;
+    for (let replica = 0; replica < state.n; replica += 1) if ((fetch & (1 << replica)) !== 0) out.askValue(replica, false);
+    return;
+  }
+  const { bytes } = merged;
+  if (stale !== 0 && bytes !== undefined) {
+    state.repairing |= stale;
+    for (let replica = 0; replica < state.n; replica += 1) if ((stale & (1 << replica)) !== 0) state.sent[replica] = merged.digest;
+    for (let replica = 0; replica < state.n; replica += 1) if ((stale & (1 << replica)) !== 0) out.repair(replica, bytes);
+  }
+  if (state.answered) return;
+  // What is being repaired or has yet to answer may still come to hold it.
+  if (holders + bits(state.repairing | ((state.valueAsked | state.digestAsked) & ~state.known)) >= state.holders) return;
+  state.answered = true;
+  state.over = true;
+  out.fail(
+    'NO_QUORUM',
+    `the replicas differed, and the newest version is at ${String(holders)} of the ${String(state.holders)} that a read waits for`,
+  );
+}
+
+/** Whether the content of `digest` is already being fetched, from another replica with the same digest. */
+function beingFetched(state: ReadState, digest: ByteString, fetch: number): boolean {
+  for (let replica = 0; replica < state.n; replica += 1) {
+    const bit = 1 << replica;
+    if (((state.valueAsked | fetch) & state.known & bit) !== 0 && state.digests[replica] === digest) return true;
+  }
+  return false;
+}
+
+/** Asks a replica that was not yet asked for the value: best one whose digest is known, else one that may still answer. */
+function askAnother(state: ReadState, hedged: boolean, out: ReadOut): void {
+  let chosen = -1;
+  for (let replica = 0; replica < state.n; replica += 1) {
+    const bit = 1 << replica;
+    if (((state.gone | state.valueAsked) & bit) !== 0) continue;
+    if ((state.known & bit) !== 0) {
+      chosen = replica;
+      break;
+    }
+    if (chosen < 0) chosen = replica;
+  }
+  if (chosen < 0) return;
+  state.valueAsked |= 1 << chosen;
+  out.askValue(chosen, hedged);
+}

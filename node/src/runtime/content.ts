@@ -1,0 +1,23 @@
+/** Encoded objects as the quorum machines see them: bytes and digest. */
+
+import { type ByteString, toByteString } from '../base/bytes.ts';
+import { type Content, NEVER_WRITTEN } from '../cluster/quorum/read.ts';
+import { readHeader } from '../cluster/versioning/codec.ts';
+import type { Policies } from './policies.ts';
+
+/** The content of `bytes`, which must live as long as it. @throws CoterieError DATA_DAMAGED */
+export function contentOf(bytes: Uint8Array | undefined): Content {
+  return bytes === undefined ? NEVER_WRITTEN : { digest: digestOf(bytes), bytes };
+}
+
+/** @throws CoterieError DATA_DAMAGED */
+export function digestOf(bytes: Uint8Array): ByteString {
+  return toByteString(readHeader(bytes).digest);
+}
+
+/** The least object that holds both. @throws CoterieError DATA_DAMAGED */
+export function mergeContents(policies: Policies, a: Content, b: Content): Content {
+  if (b.bytes === undefined) return a;
+  const result = policies.reconcile(a.bytes, b.bytes);
+  return result.kind === 'keep' ? a : { digest: toByteString(result.header.digest), bytes: result.bytes };
+}

@@ -1,0 +1,38 @@
+/** What the operations of one node share. */
+
+import { crc32 } from 'node:zlib';
+
+import type { Checksum } from '../base/hash.ts';
+import type { Clock } from '../env/clock.ts';
+import type { Topology } from '../cluster/ring/topology.ts';
+import type { HotEncoder } from '../transport/messages/hot-encoder.ts';
+import type { Transport } from '../transport/transport.ts';
+import type { Hedging } from './hedging.ts';
+import type { Leases } from './leases.ts';
+import type { LocalStore } from './local-store.ts';
+import type { Members } from './members.ts';
+import type { NodeMetrics } from './node-metrics.ts';
+import type { NodeLimits } from './options.ts';
+import type { Policies } from './policies.ts';
+import type { Standing } from './standing.ts';
+import type { TimerWheel } from './timer-wheel.ts';
+
+export const CHECKSUM: Checksum = crc32;
+
+export interface NodeCore {
+  readonly topology: Topology;
+  readonly members: Members;
+  readonly standing: Standing;
+  readonly store: LocalStore;
+  readonly leases: Leases;
+  readonly transport: Transport;
+  readonly encoder: HotEncoder;
+  readonly hedging: Hedging;
+  readonly wheel: TimerWheel;
+  readonly clock: Clock;
+  readonly policies: Policies;
+  readonly limits: NodeLimits;
+  readonly metrics: NodeMetrics;
+  /** Something that an operator should hear of. */
+  readonly warn: (event: string, fields: Readonly<Record<string, string | number>>) => void;
+}

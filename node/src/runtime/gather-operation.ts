@@ -1,0 +1,103 @@
+/** Collects the copies of other primaries before a write: performs what cluster/quorum/gather.ts decides. */
+
+import type { ByteString } from '../base/bytes.ts';
+import { asCoterieError, CoterieError, type ErrorCode } from '../base/errors.ts';
+import type { Timer } from '../env/clock.ts';
+import { type GatherEvent, type GatherOut, type GatherState, gatherStep, newGather } from '../cluster/quorum/gather.ts';
+import type { Content } from '../cluster/quorum/read.ts';
+import { verifyChecksum } from '../cluster/versioning/codec.ts';
+import { MESSAGE } from '../transport/messages/message-type.ts';
+import { decodeValueReply } from '../transport/messages/replica.ts';
+import type { Reply } from '../transport/request.ts';
+import { contentOf, mergeContents } from './content.ts';
+import { CHECKSUM, type NodeCore } from './core.ts';
+
+export interface GatherQuestion {
+  readonly diskKey: ByteString;
+  /** All primaries, as indexes of members. */
+  readonly replicas: readonly number[];
+  /** How many other copies are needed. */
+  readonly need: number;
+  /** The digest of the own copy. */
+  readonly expected: ByteString;
+  readonly timeoutMs: number;
+  readonly done: (merged: Content, unanimous: boolean) => void;
+  readonly failed: (error: CoterieError) => void;
+}
+
+export class GatherOperation implements GatherOut {
+  readonly #core: NodeCore;
+  readonly #question: GatherQuestion;
+  readonly #state: GatherState;
+  #deadline: Timer | undefined;
+
+  constructor(core: NodeCore, question: GatherQuestion) {
+    const own = question.replicas.indexOf(core.members.self);
+    this.#core = core;
+    this.#question = question;
+    this.#state = newGather({
+      need: question.need,
+      others: (2 ** question.replicas.length - 1) & ~(1 << own),
+      expected: question.expected,
+      merge: (a, b) => mergeContents(core.policies, a, b),
+    });
+  }
+
+  start(): void {
+    this.#deadline = this.#core.wheel.after(this.#question.timeoutMs, () => {
+      this.#step({ kind: 'deadline' });
+    });
+    this.#step({ kind: 'start', reachable: this.#core.members.reachableBits(this.#question.replicas) });
+  }
+
+  askValue(replica: number): void {
+    const { members, transport, encoder, topology } = this.#core;
+    const { diskKey, replicas, timeoutMs } = this.#question;
+    const name = members.nameOf(replicas[replica] ?? -1);
+    transport.request(name, MESSAGE.readValue, encoder.readRequest(diskKey), timeoutMs, topology.epoch, (reply) => {
+      this.#onReply(replica, reply);
+    });
+  }
+
+  done(merged: Content, unanimous: boolean): void {
+    this.#deadline?.cancel();
+    this.#question.done(merged, unanimous);
+  }
+
+  fail(code: ErrorCode, message: string): void {
+    this.#deadline?.cancel();
+    this.#question.failed(new CoterieError(code, message, { outcome: 'none' }));
+  }
+
+  #onReply(replica: number, reply: Reply): void {
+    if (reply.kind === 'failed') {
+      this.#step({ kind: 'failed', replica, code: reply.code });
+      return;
+    }
+    const { object, counts } = decodeValueReply(reply.payload);
+    if (!counts) {
+      this.#step({ kind: 'failed', replica, code: 'NOT_SYNCHRONISED' });
+      return;
+    }
+    let content: Content;
+    try {
+      if (object !== undefined) verifyChecksum(object, CHECKSUM);
+      content = contentOf(object === undefined ? undefined : new Uint8Array(object));
+    } catch (error) {
+      this.#step({ kind: 'failed', replica, code: asCoterieError(error).code });
+      return;
+    }
+    this.#step({ kind: 'value', replica, content });
+  }
+
+  #step(event: GatherEvent): void {
+    try {
+      gatherStep(this.#state, event, this);
+    } catch (error) {
+      const coded = asCoterieError(error);
+      if (coded.code === 'INTERNAL') throw error;
+      this.#state.ended = true;
+      this.fail(coded.code, coded.message);
+    }
+  }
+}

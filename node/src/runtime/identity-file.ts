@@ -1,0 +1,120 @@
+/**
+ * The store's identity on disk: read once, rewritten whole at every change.
+ *
+ * Invariants: a change counts once `change` has resolved (written beside, fsynced, renamed over, directory fsynced); changes made while a
+ * write is under way go together into the next one; after a failure other than a full disk no change counts any more.
+ */
+
+import { CoterieError, isCoterieError } from '../base/errors.ts';
+import type { Vfs, VfsFile } from '../env/vfs.ts';
+import { isVfsError } from '../env/vfs.ts';
+import { decodeIdentity, encodeIdentity, type StoreIdentity } from '../cluster/membership/identity.ts';
+
+const NAME = 'identity';
+const BESIDE = 'identity.new';
+
+/** @returns undefined where there is none. @throws CoterieError DATA_DAMAGED, DATA_DIR_NEWER, DISK_FAILED */
+export async function readIdentity(vfs: Vfs, directory: string): Promise<StoreIdentity | undefined> {
+  const path = `${directory}/${NAME}`;
+  let file: VfsFile;
+  try {
+    file = await vfs.open(path, 'read');
+  } catch (error) {
+    if (isVfsError(error) && error.code === 'NOT_FOUND') return undefined;
+    throw failed('read', path, error);
+  }
+  try {
+    const bytes = new Uint8Array(await file.size());
+    const read = await file.read(bytes, 0);
+    return decodeIdentity(bytes.subarray(0, read), path);
+  } catch (error) {
+    throw isVfsError(error) ? failed('read', path, error) : error;
+  } finally {
+    await file.close();
+  }
+}
+
+export class IdentityFile {
+  readonly #vfs: Vfs;
+  readonly #directory: string;
+  #current: StoreIdentity;
+  #onDisk: StoreIdentity;
+  /** Changes made, and how many of them are durable. */
+  #changes = 0;
+  #durable = 0;
+  #writing: Promise<void> | undefined;
+  #failure: CoterieError | undefined;
+
+  /** @param identity what the file holds now; written by the first change, if it is new */
+  constructor(vfs: Vfs, directory: string, identity: StoreIdentity) {
+    this.#vfs = vfs;
+    this.#directory = directory;
+    this.#current = identity;
+    this.#onDisk = identity;
+  }
+
+  /** With the changes that are not durable yet. */
+  get current(): StoreIdentity {
+    return this.#current;
+  }
+
+  /** Only what is durable: all that others may be told. */
+  get durable(): StoreIdentity {
+    return this.#onDisk;
+  }
+
+  /**
+   * Applies a change at once and resolves when it is durable.
+   *
+   * @throws CoterieError DISK_FULL (a later change may succeed), DISK_FAILED (none will)
+   */
+  async change(change: (identity: StoreIdentity) => StoreIdentity): Promise<void> {
+    this.#current = change(this.#current);
+    this.#changes += 1;
+    const wanted = this.#changes;
+    // The write that is under way may have begun before this change.
+    while (this.#durable < wanted) await (this.#writing ??= this.#write());
+  }
+
+  /** Applies a change that may be lost by a crash: it becomes durable with the next `change`. */
+  note(change: (identity: StoreIdentity) => StoreIdentity): void {
+    this.#current = change(this.#current);
+  }
+
+  async #write(): Promise<void> {
+    const changes = this.#changes;
+    const identity = this.#current;
+    try {
+      if (this.#failure !== undefined) throw this.#failure;
+      await this.#replace(encodeIdentity(identity));
+      this.#durable = changes;
+      this.#onDisk = identity;
+    } catch (error) {
+      const coded = failed('write', `${this.#directory}/${NAME}`, error);
+      if (coded.code === 'DISK_FAILED') this.#failure ??= coded;
+      throw coded;
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  async #replace(bytes: Uint8Array): Promise<void> {
+    const beside = `${this.#directory}/${BESIDE}`;
+    if ((await this.#vfs.sizeOf(beside)) !== undefined) await this.#vfs.unlink(beside);
+    const file = await this.#vfs.open(beside, 'create');
+    try {
+      await file.write(bytes, 0);
+      await file.dataSync();
+    } finally {
+      await file.close();
+    }
+    await this.#vfs.rename(beside, `${this.#directory}/${NAME}`);
+    await this.#vfs.syncDir(this.#directory);
+  }
+}
+
+function failed(what: string, path: string, error: unknown): CoterieError {
+  if (isCoterieError(error)) return error;
+  const full = isVfsError(error) && error.code === 'NO_SPACE';
+  return new CoterieError(full ? 'DISK_FULL' : 'DISK_FAILED', `could not ${what} ${path}`, { outcome: 'none', cause: error });
+}

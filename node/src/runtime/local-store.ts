@@ -1,0 +1,137 @@
+/**
+ * This store's copies: encoded objects under disk keys, in the engine.
+ *
+ * Invariants: what is stored only grows in the order of versions (a write is a merge); `done` runs once, and without an error only when the copy
+ * holds at least the object handed in, durably, whether or not it was written anew; an object that claims a time too far ahead never gets in.
+ */
+
+import type { ByteString } from '../base/bytes.ts';
+import { asCoterieError, CoterieError } from '../base/errors.ts';
+import type { Engine } from '../storage/engine.ts';
+import { Pending } from '../storage/engine.ts';
+import type { Entry } from '../storage/entry.ts';
+import { WriteBatch } from '../storage/write-batch.ts';
+import { type ObjectHeader, readHeader } from '../cluster/versioning/codec.ts';
+import type { Leases } from './leases.ts';
+import type { Policies } from './policies.ts';
+
+export type Done = (error: CoterieError | undefined) => void;
+
+export class LocalStore {
+  readonly engine: Engine;
+  readonly #leases: Leases;
+  readonly #policies: Policies;
+  readonly #batch = new WriteBatch();
+  /** Writes that the engine has not called durable yet. */
+  #undurable = 0;
+  /** A write failed: what is in memory may never become durable. */
+  #failed = false;
+
+  constructor(engine: Engine, leases: Leases, policies: Policies) {
+    this.engine = engine;
+    this.#leases = leases;
+    this.#policies = policies;
+  }
+
+  /**
+   * The copy of a key. The bytes are borrowed until the turn ends.
+   *
+   * @throws CoterieError DATA_DAMAGED where the copy cannot be known
+   */
+  tryGet(key: ByteString): Entry | undefined | Pending {
+    return this.engine.tryGet(key);
+  }
+
+  /** Reads what `tryGet` found missing from memory. Rejects with a CoterieError. */
+  load(pending: Pending): Promise<void> {
+    return this.engine.load(pending);
+  }
+
+  /** Runs `use` with the bytes of the copy, in this turn if it can. `use` borrows them until it returns, and may throw DATA_DAMAGED. */
+  read(key: ByteString, use: (bytes: Uint8Array | undefined) => void, fail: (error: CoterieError) => void): void {
+    let entry: Entry | undefined | Pending;
+    try {
+      entry = this.engine.tryGet(key);
+    } catch (error) {
+      fail(asCoterieError(error));
+      return;
+    }
+    if (entry instanceof Pending) {
+      this.engine.load(entry).then(
+        () => {
+          this.read(key, use, fail);
+        },
+        (error: unknown) => {
+          fail(asCoterieError(error));
+        },
+      );
+      return;
+    }
+    try {
+      use(entry?.value);
+    } catch (error) {
+      const coded = asCoterieError(error);
+      if (coded.code === 'INTERNAL') throw error;
+      fail(coded);
+    }
+  }
+
+  /** Stores an object that holds the present copy. `bytes` is borrowed until the call returns. */
+  put(key: ByteString, bytes: Uint8Array, header: ObjectHeader, done: Done): void {
+    this.#undurable += 1;
+    this.#batch.put(key, bytes, { tombstone: header.siblings === 0, expireAtMs: header.expireAtMs });
+    try {
+      this.engine.write(this.#batch, (error) => {
+        this.#undurable -= 1;
+        if (error !== undefined) this.#failed = true;
+        done(error);
+      });
+    } finally {
+      this.#batch.clear();
+    }
+  }
+
+  /**
+   * Merges an object of another store into the copy. `bytes` is borrowed until the call returns.
+   * Failures with outcome `none`: CLOCK_SKEW, DATA_DAMAGED, DISK_FULL, BUSY.
+   */
+  merge(key: ByteString, bytes: Uint8Array, done: Done): void {
+    let entry: Entry | undefined | Pending;
+    try {
+      entry = this.engine.tryGet(key);
+      if (entry instanceof Pending) {
+        const own = new Uint8Array(bytes);
+        this.engine.load(entry).then(
+          () => {
+            this.merge(key, own, done);
+          },
+          (error: unknown) => {
+            done(asCoterieError(error));
+          },
+        );
+        return;
+      }
+      this.#mergeInto(key, entry?.value, bytes, done);
+    } catch (error) {
+      const coded = asCoterieError(error);
+      if (coded.code === 'INTERNAL') throw error;
+      done(coded);
+    }
+  }
+
+  #mergeInto(key: ByteString, local: Uint8Array | undefined, bytes: Uint8Array, done: Done): void {
+    const incoming = readHeader(bytes);
+    if (!this.#leases.observe(incoming.newest)) {
+      done(
+        new CoterieError('CLOCK_SKEW', `an object is ${String(incoming.newest.ms)} ms in time, too far ahead of this node's clock`, { outcome: 'none' }),
+      );
+      return;
+    }
+    this.#leases.touch();
+    const result = this.#policies.reconcile(local, bytes);
+    if (result.kind === 'store') this.put(key, result.bytes, result.header, done);
+    else if (local === undefined || (this.#undurable === 0 && !this.#failed)) done(undefined);
+    // The copy at hand may still be on its way to the disk: written again, it is durable when the engine says so.
+    else this.put(key, local, readHeader(local), done);
+  }
+}

@@ -1,0 +1,54 @@
+/** The node's own metrics, registered once; hot paths raise them. */
+
+import type { Counter, Histogram, MetricRegistry } from '../telemetry/metrics.ts';
+
+const HELP = {
+  reads: 'Reads that this node coordinated',
+  writes: 'Writes that clients asked of this node',
+  readsFailed: 'Reads that failed',
+  writesFailed: 'Writes that failed',
+  scans: 'Scan pages answered',
+  forwards: 'Writes forwarded to their coordinator',
+  coordinated: 'Writes that this node coordinated, for itself or for others',
+  readRepairs: 'Stale copies that reads brought up to date',
+  readsMerged: 'Reads whose replicas differed',
+  hedges: 'Second values asked for because the first was late',
+  gathers: 'Writes that first collected the copies of other primaries',
+  operationsRepeated: 'Writes recognised as retries',
+  busy: 'Operations refused because too many were under way',
+  timeouts: 'Operations that ran out of time',
+  noQuorum: 'Operations refused because too few replicas could be reached',
+  replicaReads: 'Values and digests read for other nodes',
+  replicaWrites: 'Objects merged for other nodes',
+  replicaRefusals: 'Requests of other nodes that failed here',
+  damagedReads: 'Local copies that could not be read because of damage',
+  siblingsWarned: 'Writes that left many siblings',
+  clocksWarned: 'Writes that left a large clock',
+  leasesRenewed: 'Leases of counters and time taken',
+  rewinds: 'Times that this store was found to be rewound',
+  entriesCopied: 'Objects copied from other stores while synchronising',
+} as const;
+
+export type CountName = keyof typeof HELP;
+
+export interface NodeMetrics {
+  readonly counts: Readonly<Record<CountName, Counter>>;
+  readonly readMs: Histogram;
+  readonly writeMs: Histogram;
+}
+
+/** Registers `coterie_<name>_total` and the histograms of operations' durations. */
+export function registerMetrics(registry: MetricRegistry): NodeMetrics {
+  const names = Object.keys(HELP) as CountName[];
+  const counters = names.map((name) => {
+    const metric = `coterie_${name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}_total`;
+    return [name, registry.counter(metric, HELP[name])] as const;
+  });
+  const help = 'Milliseconds from a client operation to its answer';
+  return {
+    // One entry for each name of the table.
+    counts: Object.fromEntries(counters) as Record<CountName, Counter>,
+    readMs: registry.histogram('coterie_operation_ms', help, undefined, { operation: 'read' }),
+    writeMs: registry.histogram('coterie_operation_ms', help, undefined, { operation: 'write' }),
+  };
+}

@@ -1,0 +1,353 @@
+/**
+ * A node: joins cluster, storage and transport over an injected environment. `open` reads the disk, `start` meets the peers, `stop` ends in order.
+ *
+ * For the simulator: everything outside comes through `NodeOptions.env`; the decisions that mutants replace are `NodeOptions.policies`; a node
+ * that is abandoned without `stop` (a crash) leaves nothing behind but its directory; `local` reads one replica's copy.
+ */
+
+import type { ByteString } from '../base/bytes.ts';
+import { asCoterieError } from '../base/errors.ts';
+import { beginBoot, bootSequence, endCleanly } from '../cluster/membership/boot.ts';
+import type { Listener } from '../env/network.ts';
+import type { VfsLock } from '../env/vfs.ts';
+import { Engine } from '../storage/engine.ts';
+import { SILENT } from '../telemetry/logger.ts';
+import { MetricRegistry } from '../telemetry/metrics.ts';
+import { HotEncoder } from '../transport/messages/hot-encoder.ts';
+import { MESSAGE } from '../transport/messages/message-type.ts';
+import { decodeCopyQuestion, decodeListQuestion, encodeCopyAnswer, encodeListAnswer } from '../transport/messages/ranges.ts';
+import type { IncomingRequest } from '../transport/request.ts';
+import { Transport } from '../transport/transport.ts';
+import { ClientOperations } from './client-operations.ts';
+import { copyPage } from './copy-source.ts';
+import type { NodeCore } from './core.ts';
+import { Hedging } from './hedging.ts';
+import { IdentityFile } from './identity-file.ts';
+import type {
+  Bucket,
+  ClusterView,
+  ExpireResult,
+  KvLimits,
+  KvNode,
+  LocalCopy,
+  Maybe,
+  NodeStats,
+  PutExpiry,
+  ReadOptions,
+  ReadResult,
+  Readiness,
+  RingView,
+  ScanOptions,
+  ScanResult,
+  WriteOptions,
+  WriteResult,
+} from './kv.ts';
+import { Leases } from './leases.ts';
+import { listOwn } from './listing.ts';
+import { LocalStore } from './local-store.ts';
+import { Members } from './members.ts';
+import { type CountName, registerMetrics } from './node-metrics.ts';
+import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeOptions } from './options.ts';
+import { PeerPolicy } from './peer-policy.ts';
+import { SHIPPED_POLICIES } from './policies.ts';
+import { Replica } from './replica.ts';
+import { Standing } from './standing.ts';
+import { dataDirectory, findIdentity, lockDirectory } from './store-directory.ts';
+import { Synchroniser } from './synchroniser.ts';
+import { TimerWheel } from './timer-wheel.ts';
+import { bucketView, clusterView, ringView } from './views.ts';
+
+/** How late a deadline may be. */
+const TICK_MS = 4;
+const GRACE_MS = 10_000;
+
+interface Parts {
+  readonly options: NodeOptions;
+  readonly core: NodeCore;
+  readonly file: IdentityFile;
+  readonly policy: PeerPolicy;
+  readonly lock: VfsLock;
+}
+
+export class CoterieNode implements KvNode {
+  readonly limits: KvLimits;
+  readonly #parts: Parts;
+  readonly #operations: ClientOperations;
+  readonly #synchroniser: Synchroniser;
+  readonly #openedMs: number;
+  #listener: Listener | undefined;
+  #stopped: Promise<void> | undefined;
+
+  private constructor(parts: Parts, synchroniser: Synchroniser) {
+    this.#parts = parts;
+    this.limits = { keyBytes: parts.core.limits.keyBytes, pairBytes: parts.core.limits.pairBytes };
+    this.#operations = new ClientOperations(parts.core);
+    this.#synchroniser = synchroniser;
+    this.#openedMs = parts.core.clock.monotonicMs();
+  }
+
+  /**
+   * Takes the directory, and makes this boot durable.
+   *
+   * @throws CoterieError DATA_DIR_IN_USE, DATA_DIR_FOREIGN, DATA_DIR_NEWER, DATA_DAMAGED, PEER_REMOVED, SETTING_INVALID, DISK_FULL, DISK_FAILED
+   */
+  static async open(options: NodeOptions): Promise<CoterieNode> {
+    const { clock, random, network, vfs, executor } = options.env;
+    const { topology, directory, name } = options;
+    const timings = { ...DEFAULT_TIMINGS, ...options.timings };
+    const log = options.log ?? SILENT;
+    const warn: NodeCore['warn'] = (event, fields) => {
+      log.log('warn', event, fields);
+    };
+    const policies = { ...SHIPPED_POLICIES, ...options.policies };
+    const members = new Members(topology, name);
+    const lock = await lockDirectory(vfs, directory);
+    try {
+      const { identity: last, lost } = await findIdentity(options, (drawn) => policies.newStoreId(drawn, name));
+      if (lost !== undefined) warn('data-lost', { store: lost });
+      const draw = { nonce: random.u32(), actorEpoch: random.u32() };
+      const begun = beginBoot(last, draw, clock.wallMs(), timings.timeLeaseMs);
+      const actor = policies.bootActor({ actorEpoch: begun.actorEpoch, counter: begun.counterUsed });
+      const file = new IdentityFile(vfs, directory, last);
+      await file.change(() => ({ ...begun, actorEpoch: actor.actorEpoch }));
+      const engine = await Engine.open({
+        ...options.engine,
+        directory: dataDirectory(directory),
+        vfs,
+        executor,
+        clock,
+        log: (event) => {
+          log.log(event.level, event.name, event.detail);
+        },
+      });
+      if (!file.current.dataMade) await file.change((identity) => ({ ...identity, dataMade: true }));
+
+      // These know each other: what a peer says changes the standing, and a change of standing is told to the peers.
+      const late: { synchroniser?: Synchroniser; tellAll?: () => void } = {};
+      const metrics = registerMetrics(options.metrics ?? new MetricRegistry());
+      const leases = new Leases(file, clock, actor.counter, last.ceilingMs, timings.timeLeaseMs, () => {
+        metrics.counts.leasesRenewed.add();
+        late.tellAll?.();
+      });
+      const standing = new Standing({
+        file,
+        leases,
+        members,
+        policies,
+        clock,
+        random,
+        confirmMs: timings.confirmMs,
+        keptActor: last.clean,
+        changed: () => {
+          late.tellAll?.();
+          late.synchroniser?.advance();
+        },
+        warn,
+        rewound: () => {
+          metrics.counts.rewinds.add();
+        },
+      });
+      const policy = new PeerPolicy({
+        topology,
+        file,
+        standing,
+        peerSynchronised: (member, synchronised) => late.synchroniser?.peerSays(member, synchronised),
+        warn,
+      });
+      const transport = new Transport({
+        network,
+        clock,
+        random,
+        handshake: policy,
+        log: (event) => {
+          log.log('info', `peer-${event.kind}`, { ...event });
+        },
+      });
+      const core: NodeCore = {
+        topology,
+        members,
+        standing,
+        store: new LocalStore(engine, leases, policies),
+        leases,
+        transport,
+        encoder: new HotEncoder(),
+        hedging: new Hedging(),
+        wheel: new TimerWheel(clock, TICK_MS),
+        clock,
+        policies,
+        limits: { ...DEFAULT_LIMITS, ...options.limits },
+        metrics,
+        warn,
+      };
+      const synchroniser = new Synchroniser(core, file, timings.copyRetryMs);
+      late.synchroniser = synchroniser;
+      late.tellAll = (): void => {
+        for (const [index, peer] of members.names.entries()) {
+          if (index !== members.self && members.isReachable(index)) policy.tell(transport, peer);
+        }
+      };
+      return new CoterieNode({ options, core, file, policy, lock }, synchroniser);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  bucket(name: string): Bucket | undefined {
+    const bucket = this.#operations.bucket(name);
+    return bucket === undefined ? undefined : bucketView(bucket);
+  }
+
+  get(bucket: string, key: ByteString, options: ReadOptions): Maybe<ReadResult> {
+    return this.#operations.get(bucket, key, options);
+  }
+
+  put(bucket: string, key: ByteString, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): Maybe<WriteResult> {
+    return this.#operations.put(bucket, key, value, expiry, options);
+  }
+
+  delete(bucket: string, key: ByteString, options: WriteOptions): Maybe<WriteResult> {
+    return this.#operations.delete(bucket, key, options);
+  }
+
+  expire(bucket: string, key: ByteString, atMs: number, options: WriteOptions): Maybe<ExpireResult> {
+    return this.#operations.expire(bucket, key, atMs, options);
+  }
+
+  scan(bucket: string, cursor: string, count: number, options: ScanOptions): Promise<ScanResult> {
+    return this.#operations.scan(bucket, cursor, count, options);
+  }
+
+  count(bucket: string, options: ScanOptions): Promise<number> {
+    return this.#operations.count(bucket, options);
+  }
+
+  local(bucket: string, key: ByteString): Promise<LocalCopy> {
+    return this.#operations.local(bucket, key);
+  }
+
+  cluster(): ClusterView {
+    const { core, file } = this.#parts;
+    return clusterView(core.topology, core.members, file.current);
+  }
+
+  ring(): RingView {
+    return ringView(this.#parts.core.topology);
+  }
+
+  ready(): Readiness {
+    const { core, policy } = this.#parts;
+    const reasons: string[] = [];
+    if (this.#listener === undefined) reasons.push('the node has not started');
+    if (this.#stopped !== undefined) reasons.push('the node is stopping');
+    reasons.push(...core.standing.reasons());
+    const { synchronised, partitionsDone, partitionsTotal, waitingFor } = this.#synchroniser.view();
+    if (!synchronised) {
+      const wait = waitingFor === undefined ? '' : `, waiting for ${waitingFor}`;
+      reasons.push(`copied ${String(partitionsDone)} of ${String(partitionsTotal)} partitions${wait}`);
+    }
+    for (const { name, failure } of core.transport.peers()) {
+      if (failure?.code === 'PEER_REMOVED' && !policy.turnedAway(name)) reasons.push(`${name} refuses this store: ${failure.message}`);
+    }
+    const { state } = core.store.engine.stats();
+    if (state === 'failed') reasons.push('the storage engine has failed and takes no writes until a restart');
+    return { ready: reasons.length === 0, reasons };
+  }
+
+  stats(): NodeStats {
+    const { core, file } = this.#parts;
+    const names = Object.keys(core.metrics.counts) as CountName[];
+    const { storeId, boot, actorEpoch } = file.current;
+    return {
+      storeId,
+      boot: bootSequence(boot),
+      actorEpoch,
+      uptimeMs: Math.floor(core.clock.monotonicMs() - this.#openedMs),
+      operationsInFlight: this.#operations.underWay,
+      counters: Object.fromEntries(names.map((name) => [name, core.metrics.counts[name].value()])),
+      synchronisation: this.#synchroniser.view(),
+      engine: { ...core.store.engine.stats() },
+    };
+  }
+
+  nowMs(): number {
+    return this.#parts.core.clock.wallMs();
+  }
+
+  async start(): Promise<void> {
+    const { core, policy, options } = this.#parts;
+    const { transport, topology, members, standing } = core;
+    new Replica(core).serve();
+    policy.serve(transport);
+    transport.handle(MESSAGE.list, (request) => {
+      const question = decodeListQuestion(request.payload);
+      answerLater(request, listOwn(core, question).then(encodeListAnswer));
+    });
+    transport.handle(MESSAGE.copy, (request) => {
+      const question = decodeCopyQuestion(request.payload);
+      answerLater(request, copyPage(core, members.indexOf(request.peer), question).then(encodeCopyAnswer));
+    });
+    transport.onPeerChange(({ name, state }) => {
+      members.setReachable(name, state === 'connected');
+      if (state !== 'connected') return;
+      policy.tell(transport, name);
+      this.#synchroniser.advance();
+    });
+    const own = topology.members[members.self]?.address;
+    const address = options.listen ?? { host: own?.host ?? '127.0.0.1', port: own?.peerPort ?? 0 };
+    if (members.names.length > 1) this.#listener = await transport.listen(address);
+    else this.#listener = NOWHERE;
+    transport.setPeers(
+      topology.members
+        .filter((_, index) => index !== members.self)
+        .map(({ name, address: { host, peerPort } }) => ({ name, address: { host, port: peerPort } })),
+    );
+    standing.begin();
+    this.#synchroniser.advance();
+  }
+
+  /** Where peers reach this node; undefined before `start`, and for a node without peers. */
+  get peerAddress(): { readonly host: string; readonly port: number } | undefined {
+    return this.#listener === NOWHERE ? undefined : this.#listener?.address;
+  }
+
+  stop(graceMs: number = GRACE_MS): Promise<void> {
+    this.#stopped ??= this.#stop(graceMs);
+    return this.#stopped;
+  }
+
+  async #stop(graceMs: number): Promise<void> {
+    const { core, file, lock } = this.#parts;
+    await new Promise<void>((resolve) => {
+      const timer = core.clock.after(graceMs, resolve);
+      this.#operations.stop(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+    core.standing.end();
+    this.#synchroniser.stop();
+    await this.#listener?.close();
+    await core.transport.close();
+    core.wheel.close();
+    await core.store.engine.close();
+    const { counterUsed, latestMs } = core.leases;
+    await file.change((identity) => endCleanly(identity, counterUsed, latestMs));
+    await lock.release();
+  }
+}
+
+const NOWHERE: Listener = { address: { host: '', port: 0 }, close: () => Promise.resolve() };
+
+/** Answers a peer's request with the bytes to come; what fails with a code is passed on, anything else is a bug. */
+function answerLater(request: IncomingRequest, answer: Promise<Uint8Array>): void {
+  answer.then(
+    (payload) => {
+      request.reply(payload);
+    },
+    (error: unknown) => {
+      const coded = asCoterieError(error);
+      request.fail(coded.code, coded.message, 'none');
+    },
+  );
+}

@@ -1,0 +1,226 @@
+/**
+ * One coordinated read: performs what cluster/quorum/read.ts decides.
+ *
+ * Invariants: an answer that is given later than within the call that asked owns its bytes; whatever a replica sends that is damaged counts as
+ * no answer; nothing is asked of anybody after the deadline.
+ */
+
+import type { ByteString } from '../base/bytes.ts';
+import { asCoterieError, CoterieError, type ErrorCode } from '../base/errors.ts';
+import type { Timer } from '../env/clock.ts';
+import { type Content, newRead, type ReadDependencies, type ReadEvent, type ReadOut, type ReadState, readStep } from '../cluster/quorum/read.ts';
+import { verifyChecksum } from '../cluster/versioning/codec.ts';
+import { MESSAGE } from '../transport/messages/message-type.ts';
+import { decodeDigestReply, decodeValueReply } from '../transport/messages/replica.ts';
+import type { Reply } from '../transport/request.ts';
+import type { Sink } from './answer.ts';
+import { contentOf, digestOf, mergeContents } from './content.ts';
+import { CHECKSUM, type NodeCore } from './core.ts';
+
+const HEDGE: ReadEvent = { kind: 'hedge' };
+const DEADLINE: ReadEvent = { kind: 'deadline' };
+
+export interface ReadQuestion {
+  readonly diskKey: ByteString;
+  /** The primaries, as indexes of members. */
+  readonly replicas: readonly number[];
+  readonly r: number;
+  readonly timeoutMs: number;
+}
+
+export class ReadOperation implements ReadOut, ReadDependencies {
+  readonly #core: NodeCore;
+  readonly #question: ReadQuestion;
+  readonly #sink: Sink<Content>;
+  readonly #state: ReadState;
+  readonly #startMs: number;
+  #deadline: Timer | undefined;
+  #hedge: Timer | undefined;
+  #valueFrom = -1;
+
+  constructor(core: NodeCore, question: ReadQuestion, sink: Sink<Content>) {
+    this.#core = core;
+    this.#question = question;
+    this.#sink = sink;
+    this.#state = newRead(question.replicas.length, question.r, this);
+    this.#startMs = core.clock.monotonicMs();
+  }
+
+  start(): void {
+    const { members, standing, hedging, wheel } = this.#core;
+    const { replicas, timeoutMs } = this.#question;
+    hedging.began();
+    let reachable = members.reachableBits(replicas);
+    const own = replicas.indexOf(members.self);
+    // A store that does not count would only answer itself that it does not.
+    if (own >= 0 && !standing.countsInReads()) reachable &= ~(1 << own);
+    const source = own >= 0 && (reachable & (1 << own)) !== 0 ? own : this.#core.members.pick(reachable);
+    this.#step({ kind: 'start', reachable, source });
+    if (this.#state.settled) return;
+    this.#deadline = wheel.after(timeoutMs, () => {
+      this.#hedge?.cancel();
+      this.#step(DEADLINE);
+    });
+    if (!this.#state.answered && this.#state.merged === undefined) {
+      this.#hedge = wheel.after(hedging.delayMs, () => {
+        if (!this.#state.answered && this.#state.merged === undefined && hedging.take()) this.#step(HEDGE);
+      });
+    }
+  }
+
+  merge(a: Content, b: Content): Content {
+    return mergeContents(this.#core.policies, a, b);
+  }
+
+  askValue(replica: number, hedged: boolean): void {
+    const { members, encoder, metrics } = this.#core;
+    if (hedged) metrics.counts.hedges.add();
+    const member = this.#question.replicas[replica] ?? -1;
+    if (member === members.self) {
+      this.#readOwn(replica);
+      return;
+    }
+    this.#valueFrom = replica;
+    const askedMs = this.#core.clock.monotonicMs();
+    this.#ask(member, MESSAGE.readValue, encoder.readRequest(this.#question.diskKey), (reply) => {
+      this.#onValue(replica, reply, askedMs);
+    });
+  }
+
+  askDigest(replica: number): void {
+    const { members, store, encoder } = this.#core;
+    const member = this.#question.replicas[replica] ?? -1;
+    if (member === members.self) {
+      // Happens only where this store was not chosen as the source.
+      store.read(
+        this.#question.diskKey,
+        (bytes) => {
+          const digest = bytes === undefined ? '' : digestOf(bytes);
+          this.#step({ kind: 'digest', replica, digest });
+        },
+        (error) => {
+          this.#step({ kind: 'digestFailed', replica, code: error.code });
+        },
+      );
+      return;
+    }
+    this.#ask(member, MESSAGE.readDigest, encoder.readRequest(this.#question.diskKey), (reply) => {
+      this.#onDigest(replica, reply);
+    });
+  }
+
+  repair(replica: number, bytes: Uint8Array): void {
+    const { members, store, encoder, policies, metrics, topology, transport } = this.#core;
+    if (!policies.repairs(replica)) {
+      this.#step({ kind: 'repaired', replica });
+      return;
+    }
+    const member = this.#question.replicas[replica] ?? -1;
+    const done = (error: unknown): void => {
+      if (error === undefined) metrics.counts.readRepairs.add();
+      this.#step({ kind: error === undefined ? 'repaired' : 'repairFailed', replica });
+    };
+    if (member === members.self) {
+      store.merge(this.#question.diskKey, bytes, done);
+      return;
+    }
+    const payload = encoder.writeRequest(this.#question.diskKey, bytes);
+    transport.request(members.nameOf(member), MESSAGE.write, payload, this.#remainingMs(), topology.epoch, (reply) => {
+      done(reply.kind === 'reply' ? undefined : reply);
+    });
+  }
+
+  answer(content: Content, merged: boolean): void {
+    this.#hedge?.cancel();
+    if (merged) this.#core.metrics.counts.readsMerged.add();
+    this.#sink.succeed(content);
+  }
+
+  fail(code: ErrorCode, message: string): void {
+    this.#hedge?.cancel();
+    this.#sink.fail(new CoterieError(code, message));
+  }
+
+  settle(): void {
+    this.#deadline?.cancel();
+  }
+
+  #readOwn(replica: number): void {
+    const { store, metrics } = this.#core;
+    store.read(
+      this.#question.diskKey,
+      (bytes) => {
+        this.#step({ kind: 'value', replica, content: contentOf(owned(bytes)) });
+      },
+      (error) => {
+        if (error.code === 'DATA_DAMAGED') metrics.counts.damagedReads.add();
+        this.#step({ kind: 'valueFailed', replica, code: error.code });
+      },
+    );
+  }
+
+  #ask(member: number, type: number, payload: Uint8Array, onReply: (reply: Reply) => void): void {
+    const { members, transport, topology } = this.#core;
+    transport.request(members.nameOf(member), type, payload, this.#remainingMs(), topology.epoch, onReply);
+  }
+
+  #onValue(replica: number, reply: Reply, askedMs: number): void {
+    if (reply.kind === 'failed') {
+      this.#step({ kind: 'valueFailed', replica, code: reply.code });
+      return;
+    }
+    if (replica === this.#valueFrom) this.#core.hedging.observe(this.#core.clock.monotonicMs() - askedMs);
+    const { object, counts } = decodeValueReply(reply.payload);
+    if (!counts) {
+      this.#step({ kind: 'valueFailed', replica, code: 'NOT_SYNCHRONISED' });
+      return;
+    }
+    let content: Content;
+    try {
+      if (object !== undefined) verifyChecksum(object, CHECKSUM);
+      content = contentOf(owned(object));
+    } catch (error) {
+      this.#step({ kind: 'valueFailed', replica, code: expected(error) });
+      return;
+    }
+    this.#step({ kind: 'value', replica, content });
+  }
+
+  #onDigest(replica: number, reply: Reply): void {
+    if (reply.kind === 'failed') {
+      this.#step({ kind: 'digestFailed', replica, code: reply.code });
+      return;
+    }
+    const { digest, counts } = decodeDigestReply(reply.payload);
+    this.#step(counts ? { kind: 'digest', replica, digest } : { kind: 'digestFailed', replica, code: 'NOT_SYNCHRONISED' });
+  }
+
+  #step(event: ReadEvent): void {
+    try {
+      readStep(this.#state, event, this);
+    } catch (error) {
+      // Contents that pass their checksum and still cannot be merged.
+      const code = expected(error);
+      this.#state.answered = true;
+      this.#state.over = true;
+      this.fail(code, 'a copy of the key is damaged');
+    }
+  }
+
+  #remainingMs(): number {
+    return Math.max(1, Math.ceil(this.#startMs + this.#question.timeoutMs - this.#core.clock.monotonicMs()));
+  }
+}
+
+/** A copy: what the engine and the transport lend is gone after the turn. */
+function owned(bytes: Uint8Array | undefined): Uint8Array | undefined {
+  return bytes === undefined ? undefined : new Uint8Array(bytes);
+}
+
+/** The code of an expected failure; what is unexpected goes on up. */
+function expected(error: unknown): ErrorCode {
+  const coded = asCoterieError(error);
+  if (coded.code === 'INTERNAL') throw error;
+  return coded.code;
+}
+

@@ -1,0 +1,56 @@
+/** What a read answers, made from the encoded object when it is asked for: most callers want one value and no context. */
+
+import type { ByteString } from '../base/bytes.ts';
+import type { Checksum } from '../base/hash.ts';
+import type { BucketDefinition, Topology } from '../cluster/ring/topology.ts';
+import { decodeObject } from '../cluster/versioning/codec.ts';
+import { contextOf, encodeContext } from '../cluster/versioning/context.ts';
+import { peekVersion } from '../cluster/versioning/peek.ts';
+import { isExpired, present, type PresentedVersion } from '../cluster/versioning/present.ts';
+import type { ReadResult } from './kv.ts';
+
+const NOTHING: readonly PresentedVersion[] = [];
+
+/** The live versions in an encoded object. @throws CoterieError DATA_DAMAGED */
+export function versionsIn(bytes: Uint8Array, nowMs: number, checksum: Checksum): readonly PresentedVersion[] {
+  const peeked = peekVersion(bytes);
+  switch (peeked.kind) {
+    case 'none':
+      return NOTHING;
+    case 'one':
+      return isExpired(peeked.version.expireAtMs, nowMs) ? NOTHING : [peeked.version];
+    case 'several':
+      return present(decodeObject(bytes, checksum), nowMs);
+  }
+}
+
+export class ObjectRead implements ReadResult {
+  readonly versions: readonly PresentedVersion[];
+  readonly #bytes: Uint8Array;
+  readonly #topology: Topology;
+  readonly #bucket: BucketDefinition;
+  readonly #key: ByteString;
+  readonly #checksum: Checksum;
+  #context: Uint8Array | undefined;
+
+  /** @param bytes as long-lived as the answer is to be */
+  constructor(bytes: Uint8Array, topology: Topology, bucket: BucketDefinition, key: ByteString, nowMs: number, checksum: Checksum) {
+    this.versions = versionsIn(bytes, nowMs, checksum);
+    this.#bytes = bytes;
+    this.#topology = topology;
+    this.#bucket = bucket;
+    this.#key = key;
+    this.#checksum = checksum;
+  }
+
+  get context(): Uint8Array {
+    if (this.#context === undefined) {
+      const place = { clusterId: this.#topology.clusterId, bucketId: this.#bucket.id, key: this.#key };
+      this.#context = encodeContext(contextOf(decodeObject(this.#bytes, this.#checksum)), place, this.#checksum);
+    }
+    return this.#context;
+  }
+}
+
+export const NEVER_WRITTEN: ReadResult = { versions: NOTHING, context: undefined };
+

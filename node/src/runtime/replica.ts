@@ -1,0 +1,161 @@
+/**
+ * This node as a replica, and as a coordinator for others: answers the requests of peers.
+ *
+ * Invariants: a write is acknowledged only when it is durable; a copy that is damaged is answered with DATA_DAMAGED, never as absent; a store
+ * that does not count says so in every answer; keys of partitions that this node is no primary of are refused.
+ */
+
+import type { ByteString } from '../base/bytes.ts';
+import { CoterieError } from '../base/errors.ts';
+import { bucketOfDiskKey, partitionOfDiskKey, placeKey } from '../cluster/ring/token.ts';
+import { primaries } from '../cluster/ring/preference.ts';
+import { readHeader } from '../cluster/versioning/codec.ts';
+import { decodeCoordinate, encodeCoordinateAnswer } from '../transport/messages/coordinate.ts';
+import { MESSAGE } from '../transport/messages/message-type.ts';
+import { decodeReadRequest, decodeWriteRequest } from '../transport/messages/replica.ts';
+import type { IncomingRequest } from '../transport/request.ts';
+import type { Sink } from './answer.ts';
+import type { NodeCore } from './core.ts';
+import type { WriteAnswer } from './write-command.ts';
+import { WriteOperation } from './write-operation.ts';
+
+export class Replica {
+  readonly #core: NodeCore;
+  /** Requests begun and not answered. */
+  #underWay = 0;
+
+  constructor(core: NodeCore) {
+    this.#core = core;
+  }
+
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  serve(): void {
+    const { transport } = this.#core;
+    transport.handle(MESSAGE.readValue, (request) => {
+      this.#admit(request, this.#readValue);
+    });
+    transport.handle(MESSAGE.readDigest, (request) => {
+      this.#admit(request, this.#readDigest);
+    });
+    transport.handle(MESSAGE.write, (request) => {
+      this.#admit(request, this.#write);
+    });
+    transport.handle(MESSAGE.coordinate, (request) => {
+      this.#admit(request, this.#coordinate);
+    });
+  }
+
+  #admit(request: IncomingRequest, handle: (request: IncomingRequest, ended: () => void) => void): void {
+    const { limits, metrics } = this.#core;
+    if (this.#underWay >= limits.peerRequests) {
+      metrics.counts.replicaRefusals.add();
+      request.fail('BUSY', 'too many requests of peers are under way', 'none');
+      return;
+    }
+    this.#underWay += 1;
+    let open = true;
+    const ended = (): void => {
+      if (open) this.#underWay -= 1;
+      open = false;
+    };
+    try {
+      handle(request, ended);
+    } catch (error) {
+      ended();
+      throw error;
+    }
+  }
+
+  readonly #readValue = (request: IncomingRequest, ended: () => void): void => {
+    const { encoder, standing } = this.#core;
+    this.#read(request, ended, (bytes) => encoder.valueReply(bytes, standing.countsInReads()));
+  };
+
+  readonly #readDigest = (request: IncomingRequest, ended: () => void): void => {
+    const { encoder, standing } = this.#core;
+    this.#read(request, ended, (bytes) => {
+      const digest = bytes === undefined ? undefined : readHeader(bytes).digest;
+      return encoder.digestReply(digest, standing.countsInReads());
+    });
+  };
+
+  #read(request: IncomingRequest, ended: () => void, encode: (bytes: Uint8Array | undefined) => Uint8Array): void {
+    const { store, metrics } = this.#core;
+    metrics.counts.replicaReads.add();
+    const key = this.#ownKey(request, ended, decodeReadRequest(request.payload));
+    if (key === undefined) return;
+    store.read(
+      key,
+      (bytes) => {
+        request.reply(encode(bytes));
+        ended();
+      },
+      (error) => {
+        if (error.code === 'DATA_DAMAGED') metrics.counts.damagedReads.add();
+        this.#fail(request, error);
+        ended();
+      },
+    );
+  }
+
+  readonly #write = (request: IncomingRequest, ended: () => void): void => {
+    const { store, encoder, metrics } = this.#core;
+    metrics.counts.replicaWrites.add();
+    const { key, object } = decodeWriteRequest(request.payload);
+    if (this.#ownKey(request, ended, key) === undefined) return;
+    store.merge(key, object, (error) => {
+      if (error === undefined) request.reply(encoder.writeReply());
+      else this.#fail(request, error);
+      ended();
+    });
+  };
+
+  readonly #coordinate = (request: IncomingRequest, ended: () => void): void => {
+    const { topology, members } = this.#core;
+    const { bucket, key, kind, value, expireAtMs, keepTtl, w, context, operationId } = decodeCoordinate(request.payload);
+    const definition = topology.buckets.find((candidate) => candidate.id === bucket);
+    if (definition === undefined) {
+      request.fail('BUCKET_UNKNOWN', `there is no bucket ${String(bucket)}`, 'none');
+      ended();
+      return;
+    }
+    const { diskKey, partition } = placeKey(topology, definition.id, key);
+    const replicas = primaries(topology, partition);
+    if (!replicas.includes(members.self) || w < 1 || w > replicas.length) {
+      request.fail('REQUEST_INVALID', 'this node cannot coordinate the write: it is no primary of the key, or W is out of range', 'none');
+      ended();
+      return;
+    }
+    const timeoutMs = request.remainingMs;
+    const command = { bucket: definition, key, diskKey, replicas, kind, value, expireAtMs, keepTtl, w, context, operationId, timeoutMs };
+    const sink: Sink<WriteAnswer> = {
+      succeed: (answer) => {
+        request.reply(encodeCoordinateAnswer(answer));
+        ended();
+      },
+      fail: (error) => {
+        this.#fail(request, error);
+        ended();
+      },
+    };
+    new WriteOperation(this.#core, command, sink).start();
+  };
+
+  /** The key, where this node is a primary of it; else the request has been refused. */
+  #ownKey(request: IncomingRequest, ended: () => void, key: ByteString): ByteString | undefined {
+    const { topology, members } = this.#core;
+    if (primaries(topology, partitionOfDiskKey(topology, key)).includes(members.self)) return key;
+    const bucket = bucketOfDiskKey(key);
+    this.#fail(request, new CoterieError('REQUEST_INVALID', `no primary of this key of bucket ${String(bucket)}`, { outcome: 'none' }));
+    ended();
+    return undefined;
+  }
+
+  #fail(request: IncomingRequest, error: CoterieError): void {
+    this.#core.metrics.counts.replicaRefusals.add();
+    request.fail(error.code, error.message, error.outcome ?? 'unknown');
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * The taking side: a blank or rewound store copies its partitions from the other primaries (rule and progress: cluster/membership/synchronisation.ts).
+ *
+ * Invariants: progress is recorded only after what it stands for is durable, so that an interrupted copy goes on where it was, or before; one
+ * request at a time to each source; with nothing to do no timer runs.
+ */
+
+import { toHex, fromByteString } from '../base/bytes.ts';
+import type { CoterieError } from '../base/errors.ts';
+import type { StoreId } from '../base/ids.ts';
+import type { Clock, Timer } from '../env/clock.ts';
+import {
+  advanceWalk,
+  judgeProgress,
+  type Neighbours,
+  resumeWalk,
+  type SynchronisationState,
+  type Walk,
+  walkPosition,
+} from '../cluster/membership/synchronisation.ts';
+import { MESSAGE } from '../transport/messages/message-type.ts';
+import { type CopyAnswer, decodeCopyAnswer, encodeCopyQuestion } from '../transport/messages/ranges.ts';
+import type { NodeCore } from './core.ts';
+import type { IdentityFile } from './identity-file.ts';
+import type { SynchronisationView } from './kv.ts';
+
+const PAGE_BYTES = 256 * 1024;
+const PAGE_TIMEOUT_MS = 10_000;
+/** Pages after which progress is written down. */
+const SAVE_EVERY = 16;
+
+export class Synchroniser {
+  readonly #core: NodeCore;
+  readonly #file: IdentityFile;
+  readonly #clock: Clock;
+  readonly #retryMs: number;
+  readonly #near: Neighbours;
+  readonly #walking = new Set<string>();
+  /** Peers that say that they are synchronised. */
+  readonly #sound = new Set<string>();
+  #finishing = false;
+  #stopped = false;
+  #retry: Timer | undefined;
+
+  constructor(core: NodeCore, file: IdentityFile, retryMs: number) {
+    const { topology, members } = core;
+    this.#core = core;
+    this.#file = file;
+    this.#clock = core.clock;
+    this.#retryMs = retryMs;
+    this.#near = {
+      self: members.self,
+      names: members.names,
+      partitions: topology.partitions.filter((replicas) => replicas.includes(members.self)),
+      n: topology.N,
+      w: Math.min(...topology.buckets.map((bucket) => bucket.W)),
+    };
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#retry?.cancel();
+  }
+
+  peerSays(member: string, synchronised: boolean): void {
+    if (synchronised) this.#sound.add(member);
+    else this.#sound.delete(member);
+    this.advance();
+  }
+
+  view(): SynchronisationView {
+    const total = this.#near.partitions.length;
+    if (this.#core.standing.synchronised) {
+      return { synchronised: true, partitionsTotal: total, partitionsDone: total, waitingFor: undefined };
+    }
+    const state = this.#judge();
+    const idle = state.missing.filter((name) => !this.#walking.has(name));
+    const waits = this.#walking.size === 0 && idle.length > 0;
+    return {
+      synchronised: false,
+      partitionsTotal: total,
+      partitionsDone: state.partitionsDone,
+      waitingFor: waits ? `${idle.join(', ')}: too few synchronised replicas can be reached` : undefined,
+    };
+  }
+
+  /** Does what can be done now; called whenever something changed. */
+  advance(): void {
+    if (this.#stopped || this.#finishing || this.#core.standing.synchronised) return;
+    const state = this.#judge();
+    if (state.synchronised) {
+      this.#finish();
+      return;
+    }
+    const { progress } = this.#file.current;
+    for (const name of state.missing) {
+      const walk = progress.sources[name];
+      const store = this.#storeOf(name);
+      if (store === undefined || this.#walking.has(name) || !this.#reachable(name)) continue;
+      // What an unsynchronised source had is copied; to ask again makes sense once it has more.
+      if (walk?.done === true && walk.storeId === store && !this.#sound.has(name)) continue;
+      this.#walking.add(name);
+      this.#begin(name, resumeWalk(progress, name, store));
+    }
+  }
+
+  #judge(): SynchronisationState {
+    return judgeProgress(this.#file.current.progress, this.#near);
+  }
+
+  #storeOf(name: string): StoreId | undefined {
+    return this.#file.current.peers[name]?.storeId;
+  }
+
+  #reachable(name: string): boolean {
+    return this.#core.members.isReachable(this.#core.members.indexOf(name));
+  }
+
+  #finish(): void {
+    this.#finishing = true;
+    this.#core.standing.becomeSynchronised().then(
+      () => {
+        this.#finishing = false;
+        this.advance();
+      },
+      (error: unknown) => {
+        this.#finishing = false;
+        this.#later(error);
+      },
+    );
+  }
+
+  #begin(name: string, walk: Walk): void {
+    this.#walk(name, walk).then(
+      () => {
+        this.#walking.delete(name);
+        this.advance();
+      },
+      (error: unknown) => {
+        this.#walking.delete(name);
+        this.#later(error);
+      },
+    );
+  }
+
+  #later(error: unknown): void {
+    if (this.#stopped) return;
+    const { code, message } = error as CoterieError;
+    this.#core.warn('copy-interrupted', { code, message });
+    this.#retry ??= this.#clock.after(this.#retryMs, () => {
+      this.#retry = undefined;
+      this.advance();
+    });
+  }
+
+  /** Copies from `name` to the end. */
+  async #walk(name: string, begun: Walk): Promise<void> {
+    const { storeId, boot } = this.#file.current;
+    let walk = begun;
+    for (let page = 1; !walk.done; page += 1) {
+      const answer = await this.#ask(name, walk);
+      await this.#store(answer);
+      // A rewind noticed meanwhile, or another store in the source's slot, begins everything anew.
+      const { current } = this.#file;
+      if (this.#stopped || current.boot !== boot || current.storeId !== storeId || this.#storeOf(name) !== walk.storeId) return;
+      const next = answer.next === undefined ? undefined : toHex(fromByteString(answer.next));
+      const change = (identity: typeof current): typeof current => ({
+        ...identity,
+        progress: advanceWalk(identity.progress, name, walk, next, answer.synchronised),
+      });
+      if (next === undefined || page % SAVE_EVERY === 0) await this.#file.change(change);
+      else this.#file.note(change);
+      walk = this.#file.current.progress.sources[name] ?? { ...walk, done: true };
+    }
+  }
+
+  #ask(name: string, walk: Walk): Promise<CopyAnswer> {
+    const { transport, topology } = this.#core;
+    const payload = encodeCopyQuestion({ from: walkPosition(walk), maxBytes: PAGE_BYTES });
+    return new Promise((resolve, reject) => {
+      transport.request(name, MESSAGE.copy, payload, PAGE_TIMEOUT_MS, topology.epoch, (reply) => {
+        if (reply.kind === 'failed') {
+          const { code, message } = reply;
+          reject(Object.assign(new Error(message), { code }));
+          return;
+        }
+        const { entries, next, synchronised } = decodeCopyAnswer(reply.payload);
+        // The payload is borrowed, the merges are not awaited in this turn.
+        resolve({ entries: entries.map(({ key, object }) => ({ key, object: new Uint8Array(object) })), next, synchronised });
+      });
+    });
+  }
+
+  /** Merges what came; resolves when all of it is durable. */
+  async #store(answer: CopyAnswer): Promise<void> {
+    const { store, metrics } = this.#core;
+    await Promise.all(
+      answer.entries.map(
+        ({ key, object }) =>
+          new Promise<void>((resolve, reject) => {
+            store.merge(key, object, (error) => {
+              if (error === undefined) resolve();
+              else reject(error);
+            });
+          }),
+      ),
+    );
+    metrics.counts.entriesCopied.add(answer.entries.length);
+  }
+}

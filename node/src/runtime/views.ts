@@ -1,0 +1,42 @@
+/** The cluster and the ring as this node shows them. */
+
+import type { BucketDefinition, Topology } from '../cluster/ring/topology.ts';
+import type { StoreIdentity } from '../cluster/membership/identity.ts';
+import type { Bucket, ClusterView, RingView } from './kv.ts';
+import type { Members } from './members.ts';
+
+export function bucketView(bucket: BucketDefinition): Bucket {
+  const { id, name, consistency, R, W, blindWrites } = bucket;
+  return { id, name, consistency, r: R, w: W, blindWrites };
+}
+
+export function clusterView(topology: Topology, members: Members, identity: StoreIdentity): ClusterView {
+  const held = new Array<number>(topology.members.length).fill(0);
+  for (const replicas of topology.partitions) for (const member of replicas) held[member] = (held[member] ?? 0) + 1;
+  return {
+    clusterId: topology.clusterId,
+    epoch: topology.epoch,
+    n: topology.N,
+    q: topology.Q,
+    self: identity.member,
+    buckets: topology.buckets.map(bucketView),
+    members: topology.members.map((member, index) => ({
+      id: index === members.self ? identity.storeId : (identity.peers[member.name]?.storeId ?? member.storeId),
+      name: member.name,
+      host: member.address.host,
+      peerPort: member.address.peerPort,
+      respPort: member.address.respPort,
+      httpPort: member.address.httpPort,
+      zone: member.zone,
+      rack: member.rack,
+      weight: member.weight,
+      state: members.state(index),
+      partitions: held[index] ?? 0,
+    })),
+  };
+}
+
+export function ringView(topology: Topology): RingView {
+  const { epoch, N, Q, tokenHash, tokenSeed, members, partitions } = topology;
+  return { epoch, n: N, q: Q, tokenHash, tokenSeed, members: members.map((member) => member.name), partitions };
+}

@@ -1,0 +1,76 @@
+/** A client's write, checked and placed, on its way to its coordinator. */
+
+import type { ByteString } from '../base/bytes.ts';
+import { toByteString } from '../base/bytes.ts';
+import { halfSipHash64Bytes, type Hash64 } from '../base/hash.ts';
+import { CoterieError } from '../base/errors.ts';
+import type { BucketDefinition } from '../cluster/ring/topology.ts';
+import type { CoordinateKind } from '../transport/messages/coordinate.ts';
+
+export interface WriteCommand {
+  readonly bucket: BucketDefinition;
+  readonly key: ByteString;
+  readonly diskKey: ByteString;
+  /** The primaries, as indexes of members. */
+  readonly replicas: readonly number[];
+  readonly kind: CoordinateKind;
+  /** Borrowed until `own` is called, as is `context`. Empty unless `kind` is `put`. */
+  readonly value: Uint8Array;
+  /** 0 for never. */
+  readonly expireAtMs: number;
+  readonly keepTtl: boolean;
+  readonly w: number;
+  readonly context: Uint8Array | undefined;
+  /** 16 bytes. */
+  readonly operationId: ByteString | undefined;
+  readonly timeoutMs: number;
+}
+
+/** What a write answers, at its coordinator or from it. */
+export interface WriteAnswer {
+  readonly context: Uint8Array;
+  readonly existed: boolean;
+  readonly siblings: number;
+  /** Of EXPIRE and PERSIST: whether anything changed. */
+  readonly changed: boolean;
+}
+
+/** The command with bytes of its own, for when it outlives the call. */
+export function owned(command: WriteCommand): WriteCommand {
+  return {
+    ...command,
+    value: new Uint8Array(command.value),
+    context: command.context === undefined ? undefined : new Uint8Array(command.context),
+  };
+}
+
+/** "coterie body" as a key: constant, because retries come through any node. */
+const KEY = { k0: 0x636f7465, k1: 0x626f6479 } as const;
+const scratch: Hash64 = { hi: 0, lo: 0 };
+const KIND_BYTE: Readonly<Record<CoordinateKind, string>> = { put: 'p', delete: 'd', expire: 'e' };
+
+/**
+ * 8 bytes over what makes a request the same write: kind, value and context. The expiry is left out: clients name it relative to the moment of
+ * each attempt, so that two attempts of one write seldom agree on it.
+ */
+export function bodyHash(command: WriteCommand): ByteString {
+  const value = halfSipHash64Bytes(KEY, command.value, 0, command.value.length, scratch);
+  const first = hashBytes(value);
+  const { context } = command;
+  const second = context === undefined ? '' : hashBytes(halfSipHash64Bytes(KEY, context, 0, context.length, scratch));
+  const text = KIND_BYTE[command.kind] + first + second;
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i);
+  return hashBytes(halfSipHash64Bytes(KEY, bytes, 0, bytes.length, scratch));
+}
+
+function hashBytes({ hi, lo }: Hash64): ByteString {
+  return String.fromCharCode(hi >>> 24, (hi >>> 16) & 0xff, (hi >>> 8) & 0xff, hi & 0xff, lo >>> 24, (lo >>> 16) & 0xff, (lo >>> 8) & 0xff, lo & 0xff);
+}
+
+/** The client's operation id as a byte string. @throws CoterieError OPERATION_ID_INVALID */
+export function operationIdOf(id: Uint8Array | undefined): ByteString | undefined {
+  if (id === undefined) return undefined;
+  if (id.length !== 16) throw new CoterieError('OPERATION_ID_INVALID', `an operation id has 16 bytes, not ${String(id.length)}`);
+  return toByteString(id);
+}

@@ -1,0 +1,128 @@
+/**
+ * Brings a client's write to its coordinator: the first primary that can be reached and is willing.
+ *
+ * Invariants: a write is sent on once; another primary is tried only while it is certain that nothing happened; what is doubtful ends with
+ * outcome `unknown`, and only the client, with its operation id, may try again.
+ */
+
+import { CoterieError, type ErrorCode } from '../base/errors.ts';
+import { decodeCoordinate, decodeCoordinateAnswer, encodeCoordinate } from '../transport/messages/coordinate.ts';
+import { MESSAGE } from '../transport/messages/message-type.ts';
+import type { Reply } from '../transport/request.ts';
+import type { Sink } from './answer.ts';
+import type { NodeCore } from './core.ts';
+import type { WriteAnswer, WriteCommand } from './write-command.ts';
+import { WriteOperation } from './write-operation.ts';
+
+/** Refusals that another primary may not share. */
+const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'NOT_SYNCHRONISED',
+  'NO_QUORUM',
+  'CLOCK_SKEW',
+  'CLOSED',
+  'CANCELLED',
+  'DISK_FULL',
+  'DISK_FAILED',
+  'DATA_DAMAGED',
+  'PEER_UNREACHABLE',
+  'EPOCH_STALE',
+]);
+
+/** What an ambiguous end of a forward is called. */
+const DOUBTFUL: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['PEER_UNREACHABLE', 'CLOSED', 'CANCELLED', 'TIMEOUT', 'INTERNAL']);
+
+export class WriteRouter implements Sink<WriteAnswer> {
+  readonly #core: NodeCore;
+  /** Borrows its bytes within the call that brought it; afterwards they come from `#operation` or `#payload`. */
+  readonly #command: WriteCommand;
+  readonly #sink: Sink<WriteAnswer>;
+  readonly #startMs: number;
+  /** Position of the next primary to try. */
+  #next = 0;
+  #last: CoterieError | undefined;
+  /** The own attempt at coordinating, which owns its bytes if it had to wait. */
+  #operation: WriteOperation | undefined;
+  /** The encoded command, once it was forwarded. */
+  #payload: Uint8Array | undefined;
+
+  constructor(core: NodeCore, command: WriteCommand, sink: Sink<WriteAnswer>) {
+    this.#core = core;
+    this.#command = command;
+    this.#sink = sink;
+    this.#startMs = core.clock.monotonicMs();
+  }
+
+  start(): void {
+    const { members } = this.#core;
+    const { replicas } = this.#command;
+    while (this.#next < replicas.length) {
+      const member = replicas[this.#next] ?? -1;
+      this.#next += 1;
+      if (member === members.self) {
+        this.#operation = new WriteOperation(this.#core, this.#present(), this);
+        this.#operation.start();
+        return;
+      }
+      if (members.isReachable(member)) {
+        this.#forward(member);
+        return;
+      }
+    }
+    this.#sink.fail(this.#last ?? new CoterieError('NO_QUORUM', 'no replica of the key can be reached', { outcome: 'none' }));
+  }
+
+  succeed(answer: WriteAnswer): void {
+    this.#sink.succeed(answer);
+  }
+
+  /** A coordinator, this node or another, has failed. */
+  fail(error: CoterieError): void {
+    if (error.outcome === 'none' && ELSEWHERE.has(error.code)) {
+      this.#last = error;
+      this.start();
+    } else {
+      this.#sink.fail(error);
+    }
+  }
+
+  #forward(member: number): void {
+    const { members, transport, topology, metrics } = this.#core;
+    metrics.counts.forwards.add();
+    this.#payload ??= this.#encode();
+    const name = members.nameOf(member);
+    transport.request(name, MESSAGE.coordinate, this.#payload, this.#remainingMs(), topology.epoch, (reply) => {
+      this.#onReply(reply);
+    });
+  }
+
+  #encode(): Uint8Array {
+    const { bucket, key, kind, value, expireAtMs, keepTtl, w, context, operationId } = this.#operation?.command ?? this.#command;
+    return encodeCoordinate({ bucket: bucket.id, key, kind, value, expireAtMs, keepTtl, w, context, operationId });
+  }
+
+  /** The command with bytes that are still there, and the time that is left. */
+  #present(): WriteCommand {
+    if (this.#payload === undefined) return this.#command;
+    const { value, context } = decodeCoordinate(this.#payload);
+    return { ...this.#command, value, context, timeoutMs: this.#remainingMs() };
+  }
+
+  #onReply(reply: Reply): void {
+    if (reply.kind === 'reply') {
+      const answer = decodeCoordinateAnswer(reply.payload);
+      this.#sink.succeed({ ...answer, context: new Uint8Array(answer.context) });
+      return;
+    }
+    const { code, message, outcome } = reply;
+    if (outcome === 'unknown') {
+      const text = DOUBTFUL.has(code) ? `the coordinator did not answer (${code})` : message;
+      this.#sink.fail(new CoterieError(DOUBTFUL.has(code) ? 'TIMEOUT' : code, text, { outcome }));
+      return;
+    }
+    this.fail(new CoterieError(code, message, { outcome }));
+  }
+
+  #remainingMs(): number {
+    return Math.max(1, Math.ceil(this.#startMs + this.#command.timeoutMs - this.#core.clock.monotonicMs()));
+  }
+}

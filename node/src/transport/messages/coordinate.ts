@@ -1,0 +1,96 @@
+/** A client's write on its way to its coordinator, and the answer (proto/peer.proto). */
+
+import { type ByteString, fromByteString, toByteString } from '../../base/bytes.ts';
+import { CoterieError } from '../../base/errors.ts';
+import { coterie, decodeWire, u53 } from '../wire.ts';
+
+const { CoordinateRequest, CoordinateReply, MutationKind } = coterie.peer;
+
+export type CoordinateKind = 'put' | 'delete' | 'expire';
+
+export interface CoordinateMessage {
+  readonly bucket: number;
+  readonly key: ByteString;
+  readonly kind: CoordinateKind;
+  /** Empty unless `kind` is `put`. Decoded, it aliases the payload. */
+  readonly value: Uint8Array;
+  readonly expireAtMs: number;
+  readonly keepTtl: boolean;
+  readonly w: number;
+  /** The client's token. Decoded, it aliases the payload. */
+  readonly context: Uint8Array | undefined;
+  /** 16 bytes. */
+  readonly operationId: ByteString | undefined;
+}
+
+export interface CoordinateAnswer {
+  /** Decoded, it aliases the payload. */
+  readonly context: Uint8Array;
+  readonly existed: boolean;
+  readonly siblings: number;
+  readonly changed: boolean;
+}
+
+const EMPTY = new Uint8Array(0);
+
+const KINDS: Readonly<Record<CoordinateKind, number>> = {
+  put: MutationKind.MUTATION_PUT,
+  delete: MutationKind.MUTATION_DELETE,
+  expire: MutationKind.MUTATION_EXPIRE,
+};
+
+export function encodeCoordinate(message: CoordinateMessage): Uint8Array {
+  return CoordinateRequest.encode({
+    bucket: message.bucket,
+    key: fromByteString(message.key),
+    kind: KINDS[message.kind],
+    value: message.value,
+    expireAtMs: message.expireAtMs,
+    keepTtl: message.keepTtl,
+    w: message.w,
+    context: message.context ?? EMPTY,
+    operationId: message.operationId === undefined ? EMPTY : fromByteString(message.operationId),
+  }).finish();
+}
+
+/** @throws CoterieError FRAME_INVALID */
+export function decodeCoordinate(payload: Uint8Array): CoordinateMessage {
+  const message = decodeWire(CoordinateRequest, payload);
+  const id = message.operationId;
+  if (id.length !== 0 && id.length !== 16) throw new CoterieError('FRAME_INVALID', 'an operation id has 16 bytes');
+  return {
+    bucket: message.bucket,
+    key: toByteString(message.key),
+    kind: kindOf(message.kind),
+    value: message.value,
+    expireAtMs: u53(message.expireAtMs, 'expire_at_ms'),
+    keepTtl: message.keepTtl,
+    w: message.w,
+    context: message.context.length === 0 ? undefined : message.context,
+    operationId: id.length === 0 ? undefined : toByteString(id),
+  };
+}
+
+function kindOf(value: number): CoordinateKind {
+  switch (value) {
+    case KINDS.put:
+      return 'put';
+    case KINDS.delete:
+      return 'delete';
+    case KINDS.expire:
+      return 'expire';
+    default:
+      throw new CoterieError('FRAME_INVALID', `there is no mutation ${String(value)}`);
+  }
+}
+
+export function encodeCoordinateAnswer(answer: CoordinateAnswer): Uint8Array {
+  // Copied field by field: the encoder looks at own properties only, and an answer may compute its own.
+  const { context, existed, siblings, changed } = answer;
+  return CoordinateReply.encode({ context, existed, siblings, changed }).finish();
+}
+
+/** @throws CoterieError FRAME_INVALID */
+export function decodeCoordinateAnswer(payload: Uint8Array): CoordinateAnswer {
+  return decodeWire(CoordinateReply, payload);
+}

@@ -1,0 +1,100 @@
+/** Range requests between replicas: listing the keys of a bucket, and copying partitions (proto/peer.proto). */
+
+import { type ByteString, fromByteString, toByteString } from '../../base/bytes.ts';
+import { coterie, decodeWire } from '../wire.ts';
+
+const { ListRequest, ListReply, CopyRequest, CopyReply } = coterie.peer;
+
+export interface ListQuestion {
+  readonly bucket: number;
+  /** Disk key, inclusive; `''` for the first. */
+  readonly from: ByteString;
+  /** Disk key, exclusive; `''` for no end. */
+  readonly to: ByteString;
+  readonly limit: number;
+}
+
+export interface ListedKey {
+  /** Disk key. */
+  readonly key: ByteString;
+  readonly digest: ByteString;
+  readonly live: boolean;
+}
+
+export interface ListAnswer {
+  readonly entries: readonly ListedKey[];
+  /** Complete up to here, exclusive; `''` for all that was asked. */
+  readonly end: ByteString;
+  readonly counts: boolean;
+}
+
+export function encodeListQuestion(question: ListQuestion): Uint8Array {
+  const { bucket, limit } = question;
+  return ListRequest.encode({ bucket, from: fromByteString(question.from), to: fromByteString(question.to), limit }).finish();
+}
+
+/** @throws CoterieError FRAME_INVALID */
+export function decodeListQuestion(payload: Uint8Array): ListQuestion {
+  const message = decodeWire(ListRequest, payload);
+  return { bucket: message.bucket, from: toByteString(message.from), to: toByteString(message.to), limit: message.limit };
+}
+
+export function encodeListAnswer(answer: ListAnswer): Uint8Array {
+  const entries = answer.entries.map(({ key, digest, live }) => ({ key: fromByteString(key), digest: fromByteString(digest), live }));
+  return ListReply.encode({ entries, end: fromByteString(answer.end), counts: answer.counts }).finish();
+}
+
+/** @throws CoterieError FRAME_INVALID */
+export function decodeListAnswer(payload: Uint8Array): ListAnswer {
+  const message = decodeWire(ListReply, payload);
+  const entries = (message.entries ?? []).map((entry) => ({
+    key: toByteString(entry.key ?? NOTHING),
+    digest: toByteString(entry.digest ?? NOTHING),
+    live: entry.live ?? false,
+  }));
+  return { entries, end: toByteString(message.end), counts: message.counts };
+}
+
+const NOTHING = new Uint8Array(0);
+
+export interface CopyQuestion {
+  /** Disk key, inclusive; `''` for the first. */
+  readonly from: ByteString;
+  readonly maxBytes: number;
+}
+
+export interface CopiedEntry {
+  /** Disk key. */
+  readonly key: ByteString;
+  /** Decoded, it aliases the payload. */
+  readonly object: Uint8Array;
+}
+
+export interface CopyAnswer {
+  readonly entries: readonly CopiedEntry[];
+  /** Complete up to here, exclusive; undefined at the end. */
+  readonly next: ByteString | undefined;
+  readonly synchronised: boolean;
+}
+
+export function encodeCopyQuestion(question: CopyQuestion): Uint8Array {
+  return CopyRequest.encode({ from: fromByteString(question.from), maxBytes: question.maxBytes }).finish();
+}
+
+/** @throws CoterieError FRAME_INVALID */
+export function decodeCopyQuestion(payload: Uint8Array): CopyQuestion {
+  const message = decodeWire(CopyRequest, payload);
+  return { from: toByteString(message.from), maxBytes: message.maxBytes };
+}
+
+export function encodeCopyAnswer(answer: CopyAnswer): Uint8Array {
+  const entries = answer.entries.map(({ key, object }) => ({ key: fromByteString(key), object }));
+  return CopyReply.encode({ entries, next: fromByteString(answer.next ?? ''), synchronised: answer.synchronised }).finish();
+}
+
+/** @throws CoterieError FRAME_INVALID */
+export function decodeCopyAnswer(payload: Uint8Array): CopyAnswer {
+  const message = decodeWire(CopyReply, payload);
+  const entries = (message.entries ?? []).map((entry) => ({ key: toByteString(entry.key ?? NOTHING), object: entry.object ?? NOTHING }));
+  return { entries, next: message.next.length === 0 ? undefined : toByteString(message.next), synchronised: message.synchronised };
+}
