@@ -215,7 +215,7 @@ export class History {
     const confirmed = this.stores.every((other) => isWithin(other.copy.known, known) && isWithin(known, other.copy.known));
     const nothingElsewhere = this.#saves.values().every((saved) => isWithin(saved.known, known));
     if (!confirmed || !nothingElsewhere || target.copy.object.siblings.length === 0) return;
-    const object = truncateClock(target.copy.object, keep);
+    const object = truncateClock(target.copy.object, keep, this.wallMs);
     if (object !== target.copy.object) this.counts.truncated += 1;
     target.copy = { object, known, held };
   }

@@ -126,17 +126,26 @@ describe('the clock', () => {
     const old = written(30);
     let object = old;
     for (let i = 30; i < 100; i += 1) object = applied(applyWrite(object, put(`v${String(i)}`), stamp(i, NOW + i)));
-    const result = applyWrite(object, put('x'), stamp(1000, NOW + 999, true));
+    const result = applyWrite(object, put('x'), stamp(1000, NOW + 60_099, true));
     const truncated = applied(result);
     expect(truncated.clock).toHaveLength(50);
     expect(truncated.floorMs).toBe(NOW + 50);
     expect(result).toMatchObject({ warnings: [] });
     for (const copy of [old, object, written(1)]) expect(texts(merge(truncated, copy))).toEqual(['x']);
-    expect(texts(applied(applyWrite(old, put('late', { context: contextOf(truncated) }), stamp(2000, NOW + 1000))))).toEqual(['late']);
+    expect(texts(applied(applyWrite(old, put('late', { context: contextOf(truncated) }), stamp(2000, NOW + 60_100))))).toEqual(['late']);
+  });
+
+  test('keeps entries younger than a minute, which a fallback with a late clock might still be behind', () => {
+    const object = written(100);
+    const all = applied(applyWrite(object, put('x'), stamp(1000, NOW + 60_050, true)));
+    expect(all.floorMs).toBe(NOW + 50);
+    const some = applied(applyWrite(object, put('x'), stamp(1000, NOW + 60_010, true)));
+    expect(some.floorMs).toBe(NOW + 10);
+    expect(some.clock).toHaveLength(90);
   });
 
   test('of a tombstone is never truncated: neither by a delete nor as it stands', () => {
-    const deleted = applied(applyWrite(written(60), { kind: 'delete' }, stamp(1000, NOW + 999, true)));
+    const deleted = applied(applyWrite(written(60), { kind: 'delete' }, stamp(1000, NOW + 99_999, true)));
     expect(deleted.clock).toHaveLength(61);
     expect(deleted.floorMs).toBe(0);
   });
@@ -144,10 +153,10 @@ describe('the clock', () => {
   test('keeps the entries of the newest millisecond, so that what comes next is above the floor', () => {
     let object = emptyObject();
     for (let i = 0; i < 60; i += 1) object = merge(object, applied(applyWrite(emptyObject(), put('same'), stamp(i, NOW))));
-    expect(truncateClock(object, 10)).toBe(object);
+    expect(truncateClock(object, 10, NOW)).toBe(object);
     const later = applied(applyWrite(object, put('later'), stamp(100, NOW + 1)));
-    expect(truncateClock(later, 10).clock).toHaveLength(1);
-    const next = applied(applyWrite(truncateClock(later, 10), put('next'), stamp(101, NOW - 300)));
+    expect(truncateClock(later, 10, NOW + 1).clock).toHaveLength(1);
+    const next = applied(applyWrite(truncateClock(later, 10, NOW + 1), put('next'), stamp(101, NOW - 300)));
     expect(texts(merge(next, later))).toEqual(['next']);
   });
 });

@@ -7,6 +7,10 @@
  *   - operation records: the newest of the union (operation.ts). No rule that reads them raises a state here: they are evicted, and a
  *     rule that reads what may be forgotten would make the result depend on the order of merges. They act when an object is shown
  *     (present.ts) and when a coordinator writes (update.ts).
+ *
+ * What an object holds is thereby a function of the events it has seen: equal clocks mean equal states, also across contexts, which carry
+ * the blind floor. Operation records alone come only with objects: a replica that heard of a write through a client's context lacks its
+ * record until the replicas next exchange the key.
  */
 
 import { compareTime } from './hlc.ts';

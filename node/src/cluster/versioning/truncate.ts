@@ -6,20 +6,24 @@
  * The floor also claims events of that age that nobody here has seen. That is safe under two conditions, both the caller's to know:
  *   1. every current primary holds exactly this clock, so none holds an unseen event of that age;
  *   2. no fallback, hint or stream holds an undelivered one.
- * New events are later than the floor by construction: the newest entry always stays above it, and a write is never stamped before the
- * newest entry of the copy it is made on (update.ts).
+ * New events are later than the floor. On a copy that holds the clock by construction: the newest entry always stays above the floor, and a
+ * write is never stamped before the newest entry of the copy it is made on (update.ts). On a fallback that holds nothing yet by age: only
+ * entries older than TRUNCATE_MIN_AGE_MS go, and nodes whose clocks differ by more than MAX_AHEAD_MS refuse each other.
  */
 
 import type { KvObject } from './object.ts';
 
-/** `object` with at most `keep` (>= 1) clock entries where times permit; the entries of the newest millisecond always stay. */
-export function truncateClock(object: KvObject, keep: number): KvObject {
+/** How old an entry must be before it may go, in milliseconds: far more than two clocks that accept each other can differ. */
+export const TRUNCATE_MIN_AGE_MS = 60_000;
+
+/** `object` with at most `keep` (>= 1) clock entries where times permit: entries of the newest millisecond, or later than `upToMs`, stay. */
+export function truncateClock(object: KvObject, keep: number, upToMs: number): KvObject {
   const surplus = object.clock.length - keep;
   if (surplus <= 0) return object;
   const times = object.clock.map((entry) => entry.ms).sort((a, b) => a - b);
   const newest = times[times.length - 1] ?? 0;
   let last = surplus - 1;
-  while (last >= 0 && times[last] === newest) last -= 1;
+  while (last >= 0 && (times[last] === newest || (times[last] ?? 0) > upToMs)) last -= 1;
   const floorMs = times[last];
   if (floorMs === undefined || floorMs <= object.floorMs) return object;
   return { ...object, floorMs, clock: object.clock.filter((entry) => entry.ms > floorMs) };

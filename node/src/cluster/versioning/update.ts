@@ -22,7 +22,7 @@ import type { ClockEntry, Dot, Knowledge, KvObject, OperationRecord, Sibling, Wr
 import { CLOCK_MAX, CLOCK_TRUNCATE, SIBLINGS_MAX, SIBLINGS_WARN, counterOf, covers } from './object.ts';
 import { findOperation, mergeOperations } from './operation.ts';
 import { isExpired, isReplaced, present } from './present.ts';
-import { truncateClock } from './truncate.ts';
+import { TRUNCATE_MIN_AGE_MS, truncateClock } from './truncate.ts';
 
 /** The client's name for a write, for safe retries. */
 export interface Operation {
@@ -248,7 +248,7 @@ export function applyWrite(local: KvObject, write: Mutation, stamp: WriteStamp):
   }
   // A tombstone keeps its whole clock, so only writes that leave a value truncate.
   const truncate = stamp.clockConfirmed === true && write.kind !== 'delete' && local.clock.length > CLOCK_TRUNCATE;
-  const base = truncate ? truncateClock(local, CLOCK_TRUNCATE - 1) : local;
+  const base = truncate ? truncateClock(local, CLOCK_TRUNCATE - 1, stamp.nowMs - TRUNCATE_MIN_AGE_MS) : local;
   switch (write.kind) {
     case 'put':
       return refuseExpiry(write.expireAtMs) ?? applyReplacing(base, write, stamp);
