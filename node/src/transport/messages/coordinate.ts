@@ -92,5 +92,7 @@ export function encodeCoordinateAnswer(answer: CoordinateAnswer): Uint8Array {
 
 /** @throws CoterieError FRAME_INVALID */
 export function decodeCoordinateAnswer(payload: Uint8Array): CoordinateAnswer {
-  return decodeWire(CoordinateReply, payload);
+  // Field by field: what was not sent has its default on the prototype, which a spread would lose.
+  const { context, existed, siblings, changed } = decodeWire(CoordinateReply, payload);
+  return { context, existed, siblings, changed };
 }
