@@ -1,0 +1,62 @@
+/**
+ * Which keys a session's unfinished requests touch, so that requests on one key take effect in the order they were sent, as clients of
+ * Redis expect, while those on different keys overlap.
+ *
+ * Invariant: a key is held by one writer alone, or by any number of readers.
+ */
+
+import type { ByteString } from '../../base/bytes.ts';
+import type { Command } from './command.ts';
+import type { RequestParser } from './parser.ts';
+
+const WRITER = -1;
+const NONE: readonly ByteString[] = [];
+
+export class KeyOrder {
+  /** WRITER, or the number of readers. */
+  readonly #holders = new Map<ByteString, number>();
+
+  /** The request must wait for an earlier one. */
+  mustWait(command: Command, request: RequestParser): boolean {
+    if (this.#holders.size === 0) return false;
+    for (const key of keysOf(command, request)) {
+      const holders = this.#holders.get(key);
+      if (holders !== undefined && (command.writes || holders === WRITER)) return true;
+    }
+    return false;
+  }
+
+  /** Holds the request's keys until `leave` is given what this answers. */
+  enter(command: Command, request: RequestParser): readonly ByteString[] {
+    const keys = keysOf(command, request);
+    for (const key of keys) this.#holders.set(key, command.writes ? WRITER : (this.#holders.get(key) ?? 0) + 1);
+    return keys;
+  }
+
+  leave(keys: readonly ByteString[]): void {
+    for (const key of keys) {
+      const holders = this.#holders.get(key);
+      if (holders !== undefined && holders > 1) this.#holders.set(key, holders - 1);
+      else this.#holders.delete(key);
+    }
+  }
+}
+
+function keysOf(command: Command, request: RequestParser): readonly ByteString[] {
+  switch (command.keys) {
+    case 'none':
+      return NONE;
+    case 'first':
+      return request.argc > 1 ? [request.text(1)] : NONE;
+    case 'all':
+      return everyKey(request, 1);
+    case 'pairs':
+      return everyKey(request, 2);
+  }
+}
+
+function everyKey(request: RequestParser, step: number): ByteString[] {
+  const keys: ByteString[] = [];
+  for (let index = 1; index < request.argc; index += step) keys.push(request.text(index));
+  return keys;
+}
