@@ -65,6 +65,17 @@ describe('merge', () => {
   });
 });
 
+test('compare sees every part of the state, also where no history would set it alone', () => {
+  const actor = 'a'.repeat(20);
+  const base: KvObject = { ...emptyObject(), clock: [{ actor, counter: 2, ms: 9 }] };
+  const floored: KvObject = { ...base, blindFloor: { actor, counter: 1, time: { ms: 8, logical: 0 } } };
+  expect(compare(floored, base)).toBe('dominates');
+  expect(compare(base, floored)).toBe('dominated');
+  expect(compare({ ...base, floorMs: 3 }, base)).toBe('dominates');
+  expect(compare({ ...base, floorMs: 3 }, floored)).toBe('concurrent');
+  expect(compare(base, { ...base })).toBe('equal');
+});
+
 const record = fc.record({ writer: fc.nat(3), counter: fc.integer({ min: 1, max: 40 }) }).map(({ writer, counter }): OperationRecord => {
   // Everything about a record follows from its dot; times lie both inside and outside one window.
   const ms = 1_000_000 + counter * 20_000 + writer;
