@@ -1,7 +1,6 @@
 /** Arguments that several commands read alike. */
 
-import { CoterieError } from '../../base/errors.ts';
-import type { PutExpiry, QuorumKind } from '../../runtime/kv.ts';
+import type { PutExpiry } from '../../runtime/kv.ts';
 import { notAnInteger, ReplyError, syntaxError } from './reply-error.ts';
 import type { RequestParser } from './parser.ts';
 
@@ -69,13 +68,6 @@ export class ExpiryOptions {
     if (this.#unit === undefined) return this.#keep ? KEEP : NEVER;
     return { expireAtMs: expiryInstant(this.#unit, integerAt(request, this.#index), nowMs, name) };
   }
-}
-
-/** @throws CoterieError QUORUM_INVALID */
-export function quorumKind(text: string): QuorumKind {
-  const kind = text.toLowerCase();
-  if (kind === 'strict' || kind === 'sloppy') return kind;
-  throw new CoterieError('QUORUM_INVALID', 'the quorum is strict or sloppy');
 }
 
 /** A small whole number in digits; 0, which no bound of R, W or time lets pass, for anything else. */

@@ -11,8 +11,9 @@
 
 import type { QuorumKind, WriteResult } from '../../../runtime/kv.ts';
 import { checkPair } from '../../limits.ts';
+import { quorumKindOf } from '../../quorum-kind.ts';
 import { contextFromText, contextToText, operationIdFromText } from '../../tokens.ts';
-import { ExpiryOptions, quorumKind, smallNumber } from '../arguments.ts';
+import { ExpiryOptions, smallNumber } from '../arguments.ts';
 import type { Command } from '../command.ts';
 import type { RequestParser } from '../parser.ts';
 import type { ReplyWriter } from '../reply.ts';
@@ -56,7 +57,7 @@ function readOptions(request: RequestParser, from: number, allowed: ReadonlySet<
         options.w = smallNumber(value);
         break;
       case 'QUORUM':
-        options.quorum = quorumKind(value);
+        options.quorum = quorumKindOf(value.toLowerCase());
         break;
       case 'TIMEOUT':
         options.timeoutMs = smallNumber(value);

@@ -1,0 +1,89 @@
+/**
+ * What the admin API answers, as JSON. These types are what the command line and the operator share with the node: fields are only added.
+ */
+
+import type { Bucket, MemberState, NodeStats, VersionTime } from '../../runtime/kv.ts';
+
+/** `GET /v1/cluster` */
+export interface ClusterDocument {
+  readonly clusterId: string;
+  readonly epoch: number;
+  readonly n: number;
+  readonly q: number;
+  /** The name of the member that answers. */
+  readonly self: string;
+  readonly buckets: readonly Bucket[];
+  readonly members: readonly MemberDocument[];
+}
+
+export interface MemberDocument {
+  /** Of the store that fills the slot, 32 hexadecimal digits; null until the answering node has met it. */
+  readonly id: string | null;
+  readonly name: string;
+  /** `host:port` for peers. */
+  readonly address: string;
+  readonly endpoints: { readonly peer: string; readonly resp: string; readonly http: string };
+  readonly zone: string;
+  readonly rack: string;
+  readonly weight: number;
+  /** As the answering node sees it. */
+  readonly state: MemberState;
+  /** Partitions it is a primary of. */
+  readonly partitions: number;
+}
+
+/** `GET /v1/ring` */
+export interface RingDocument {
+  readonly epoch: number;
+  readonly n: number;
+  readonly q: number;
+  readonly tokenHash: string;
+  /** 16 hexadecimal digits. */
+  readonly tokenSeed: string;
+  /** Names, in the order that `partitions` counts them. */
+  readonly members: readonly string[];
+  /** For each partition its primaries in order, as positions in `members`. */
+  readonly partitions: readonly (readonly number[])[];
+}
+
+/** `GET /v1/admin/replica/{bucket}/{key}`: what this very node's store holds, without asking others. */
+export interface ReplicaDocument {
+  readonly node: string;
+  /** 8 bytes as hexadecimal, null where there is no copy: equal digests mean equal copies. */
+  readonly digest: string | null;
+  /** Live values, newest first; none of a deleted key. */
+  readonly versions: readonly VersionDocument[];
+  /** The stored object as base64, null where there is no copy. */
+  readonly object: string | null;
+}
+
+export interface VersionDocument {
+  /** Base64. */
+  readonly value: string;
+  /** Milliseconds since 1970; null = never. */
+  readonly expireAtMs: number | null;
+  readonly time: VersionTime;
+}
+
+/** `GET /v1/admin/stats` */
+export type StatsDocument = NodeStats & { readonly node: string };
+
+/** `/readyz` */
+export interface ReadinessDocument {
+  readonly ready: boolean;
+  /** Why not, one sentence each. */
+  readonly reasons: readonly string[];
+}
+
+/** Every error, as `application/problem+json` (RFC 9457). */
+export interface ProblemDocument {
+  readonly type: 'about:blank';
+  readonly title: string;
+  readonly status: number;
+  /** Stable; docs/API.md lists all. */
+  readonly code: string;
+  readonly detail: string;
+  /** Of a failed write: whether it may have happened. */
+  readonly outcome?: 'none' | 'unknown';
+  readonly retryAfterMs?: number;
+}

@@ -1,0 +1,112 @@
+/**
+ * The HTTP server's application. The composition root gives its callback to a server:
+ * `createServer(HTTP_SERVER_OPTIONS, httpCallback(options))`.
+ *
+ * Invariants: every failure is a problem document; nothing a client sent, and no credential, reaches a log; one thin layer stands before the
+ * router, since each costs every request.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import Router from '@koa/router';
+import Koa, { type Context, type Next } from 'koa';
+
+import { asCoterieError, CoterieError } from '../../base/errors.ts';
+import type { KvNode } from '../../runtime/kv.ts';
+import { errorFields, type Logger } from '../../telemetry/logger.ts';
+import type { Counter, MetricRegistry } from '../../telemetry/metrics.ts';
+import type { Gate } from '../credentials.ts';
+import { identify } from './access.ts';
+import { addAdminRoutes } from './admin-routes.ts';
+import { addDataRoutes } from './data-routes.ts';
+import { answerProblem } from './problem.ts';
+
+export interface HttpOptions {
+  readonly node: KvNode;
+  readonly gate: Gate;
+  readonly log: Logger;
+  readonly metrics: MetricRegistry;
+}
+
+/** For `node:http`'s createServer: bounds on headers (a context and a key fit twice), and on how long a client may take. */
+export const HTTP_SERVER_OPTIONS: {
+  readonly maxHeaderSize: number;
+  readonly headersTimeout: number;
+  readonly requestTimeout: number;
+  readonly keepAliveTimeout: number;
+} = { maxHeaderSize: 32_768, headersTimeout: 10_000, requestTimeout: 60_000, keepAliveTimeout: 75_000 };
+
+/** What probes may ask without credentials. */
+const OPEN_PATHS = new Set(['/livez', '/readyz']);
+const ADMIN_PREFIX = '/v1/admin/';
+
+export type HttpCallback = (request: IncomingMessage, response: ServerResponse) => void;
+
+export function httpCallback(options: HttpOptions): HttpCallback {
+  const { node, gate, log, metrics } = options;
+  const router = new Router();
+  addDataRoutes(router, node);
+  addAdminRoutes(router, node, metrics);
+  const routes = router.routes();
+  const count = responseCounter(metrics);
+
+  const app = new Koa();
+  app.on('error', (error: unknown) => {
+    // What is left here failed while a response was being sent: a client that went away.
+    log.log('debug', 'http-response-failed', { error: error instanceof Error ? error.message : 'unknown' });
+  });
+  app.use(async (ctx: Context, next: Next) => {
+    try {
+      if (!gate.open) admit(gate, ctx);
+      await routes(ctx as Parameters<typeof routes>[0], next);
+      if (ctx.status === 404 && ctx.body === undefined) answerUnrouted(ctx, router);
+    } catch (error) {
+      const coded = asCoterieError(error);
+      if (coded.code === 'INTERNAL') log.log('error', 'http-internal-error', errorFields(coded.cause ?? coded));
+      answerProblem(ctx, coded);
+    }
+    count(ctx.method, ctx.status);
+  });
+  const callback = app.callback();
+  return (request, response) => {
+    // Koa's own handling settles every failure; its promise is of no use here.
+    void callback(request, response);
+  };
+}
+
+function admit(gate: Gate, ctx: Context): void {
+  if (OPEN_PATHS.has(ctx.path)) return;
+  const identity = identify(gate, ctx.req.headers.authorization);
+  if (ctx.path.startsWith(ADMIN_PREFIX) && !identity.admin) {
+    throw new CoterieError('FORBIDDEN', 'these credentials may not use the admin API');
+  }
+}
+
+function answerUnrouted(ctx: Context, router: Router): void {
+  const methods = new Set(router.stack.filter((layer) => layer.match(ctx.path)).flatMap((layer) => layer.methods));
+  if (methods.size === 0) {
+    answerProblem(ctx, new CoterieError('NOT_FOUND', 'there is nothing at this path'));
+    return;
+  }
+  const allowed = [...methods].sort().join(', ');
+  ctx.set('Allow', allowed);
+  answerProblem(ctx, new CoterieError('REQUEST_INVALID', `this path takes ${allowed}`), 405);
+}
+
+const METHODS = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'POST']);
+
+/** Counts responses by method and status, both from small closed sets. */
+function responseCounter(metrics: MetricRegistry): (method: string, status: number) => void {
+  const counters = new Map<string, Counter>();
+  return (method, status) => {
+    const known = METHODS.has(method) ? method : 'other';
+    const name = `${known}${status}`;
+    let counter = counters.get(name);
+    if (counter === undefined) {
+      const labels = { method: known, status: String(status) };
+      counter = metrics.counter('coterie_http_responses_total', 'HTTP responses, by method and status', labels);
+      counters.set(name, counter);
+    }
+    counter.add();
+  };
+}
