@@ -5,7 +5,7 @@
 BIN       := node_modules/.bin
 NODE      := $(BIN)/node
 INSTALLED := node_modules/.package-lock.json
-GENERATED := node/src/transport/gen/peer.js
+GENERATED := node/src/transport/gen/wire.js
 JEST      := $(NODE) --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js
 WANTED    := $(shell sed -n 's/.*"node": "\([0-9.]*\)".*/v\1/p' package.json)
 
@@ -38,7 +38,6 @@ check: deps ## Types, lint, import rules, formatting, stale generated files
 
 build: deps ## Compile to JavaScript in node/dist
 	@$(BIN)/tsc -b node
-	@mkdir -p node/dist/transport/gen && cp node/src/transport/gen/* node/dist/transport/gen/
 
 lint: deps ## Lint, and mend what can be mended
 	@$(BIN)/eslint --fix .

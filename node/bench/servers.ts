@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 import { bucketId, clusterId, memberName } from '../src/base/ids.ts';
 import { createTopology } from '../src/cluster/ring/topology-create.ts';
-import { formatTopology } from '../src/cluster/ring/topology-format.ts';
+import { encodeTopology } from '../src/cluster/ring/topology-codec.ts';
 
 const COTERIE = fileURLToPath(new URL('../bin/coterie.js', import.meta.url));
 const TICKS_PER_SECOND = 100;
@@ -79,8 +79,6 @@ export class ServerProcess {
 
   /** Settles when somebody listens on the port; fails when the process ends first. */
   async listening(port: number): Promise<void> {
-    let over = false;
-    void this.#ended.then(() => (over = true));
     for (;;) {
       const open = await new Promise<boolean>((resolve) => {
         const socket = connect({ host: HOST, port });
@@ -91,7 +89,8 @@ export class ServerProcess {
         socket.once('error', () => resolve(false));
       });
       if (open) return;
-      if (over) throw new Error(`process ${this.pid} ended before it listened on port ${port}`);
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null)
+        throw new Error(`process ${this.pid} ended before it listened on port ${port}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -164,7 +163,7 @@ export async function startCluster(
     members,
   });
   const path = join(directory, 'topology.json');
-  writeFileSync(path, formatTopology(topology));
+  writeFileSync(path, encodeTopology(topology));
   const servers = members.map(
     ({ name }) =>
       new ServerProcess(process.execPath, [

@@ -19,13 +19,13 @@ const NONE = Buffer.from('$-1\r\n');
 function command(bytes: Buffer, from: number): { parts: [number, number][]; end: number } | undefined {
   const lineEnd = bytes.indexOf(CR, from);
   if (lineEnd < 0) return undefined;
-  const count = Number(bytes.latin1Slice(from + 1, lineEnd));
+  const count = Number(bytes.toString('latin1', from + 1, lineEnd));
   const parts: [number, number][] = [];
   let at = lineEnd + 2;
   for (let i = 0; i < count; i += 1) {
     const end = bytes.indexOf(CR, at);
     if (end < 0) return undefined;
-    const length = Number(bytes.latin1Slice(at + 1, end));
+    const length = Number(bytes.toString('latin1', at + 1, end));
     at = end + 2 + length + 2;
     if (at > bytes.length) return undefined;
     parts.push([end + 2, end + 2 + length]);
@@ -46,13 +46,13 @@ createServer((socket) => {
       const next = at < bytes.length ? command(bytes, at) : undefined;
       if (next === undefined) break;
       const part = (index: number): [number, number] => next.parts[index] ?? [0, 0];
-      const verb = bytes.latin1Slice(...part(0)).toUpperCase();
+      const verb = bytes.toString('latin1', ...part(0)).toUpperCase();
       if (verb === 'SET') {
-        values.set(bytes.latin1Slice(...part(1)), Buffer.from(bytes.subarray(...part(2))));
+        values.set(bytes.toString('latin1', ...part(1)), Buffer.from(bytes.subarray(...part(2))));
         written.push(bytes.subarray(at, next.end));
         replies.push(OK);
       } else if (verb === 'GET') {
-        const value = values.get(bytes.latin1Slice(...part(1)));
+        const value = values.get(bytes.toString('latin1', ...part(1)));
         if (value === undefined) replies.push(NONE);
         else replies.push(Buffer.from(`$${value.length}\r\n`), value, Buffer.from('\r\n'));
       } else replies.push(Buffer.from('*0\r\n'));

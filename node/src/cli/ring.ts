@@ -3,7 +3,7 @@
 import { CoterieError } from '../base/errors.ts';
 import type { ClusterShape } from '../cluster/ring/simulate.ts';
 import { formatSimulation, simulatePlacement } from '../cluster/ring/simulate.ts';
-import type { RingAnswer } from '../api/admin/cluster.ts';
+import type { RingDocument } from '../api/admin/documents.ts';
 import { asText, call, ENDPOINT_FLAG, JSON_FLAG } from './endpoint.ts';
 import { type CommandHelp, helpText, parseFlags, type ParsedFlags, textFlag, wholeFlag } from './flags.ts';
 import { type Command, EXIT, type Surroundings } from './surroundings.ts';
@@ -90,7 +90,7 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
     surroundings.out(`${text}\n`);
     return EXIT.ok;
   }
-  const ring = JSON.parse(text) as RingAnswer;
+  const ring = JSON.parse(text) as RingDocument;
   const holds = ring.members.map(() => 0);
   const coordinates = ring.members.map(() => 0);
   for (const primaries of ring.partitions) {

@@ -1,6 +1,6 @@
 /** `coterie status`: the members, as one node sees them. */
 
-import type { ClusterAnswer } from '../api/admin/cluster.ts';
+import type { ClusterDocument } from '../api/admin/documents.ts';
 import { asText, call, ENDPOINT_FLAG, JSON_FLAG } from './endpoint.ts';
 import { type CommandHelp, helpText, parseFlags } from './flags.ts';
 import { type Command, EXIT, type Surroundings } from './surroundings.ts';
@@ -20,7 +20,7 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
   }
   const answer = await call(flags, surroundings, { method: 'GET', path: '/v1/cluster' }, [200]);
   const text = asText(answer.body);
-  const cluster = JSON.parse(text) as ClusterAnswer;
+  const cluster = JSON.parse(text) as ClusterDocument;
   const missing = cluster.members.filter(({ state }) => state === 'unreachable').length;
   if (flags.values['json'] === true) surroundings.out(`${text}\n`);
   else {

@@ -8,7 +8,7 @@ import { type CommandHelp, helpText, parseFlags, type ParsedFlags, textFlag, who
 import { type Command, EXIT, type Surroundings } from '../surroundings.ts';
 import { table } from '../table.ts';
 import { type DevRequest, openLayout, requirePorts } from './layout.ts';
-import { type NodeEvents, NodeProcess } from './process.ts';
+import { type NodeEvents, NodeProcess, READY } from './process.ts';
 
 const MOST_NODES = 32;
 
@@ -77,6 +77,7 @@ class DevCluster {
   readonly #surroundings: Surroundings;
   readonly #nodes = new Map<string, NodeProcess>();
   #stopping = false;
+  #up = false;
   /** The first node that could not start, and why. */
   #failure: CoterieError | undefined;
 
@@ -95,6 +96,7 @@ class DevCluster {
   async startAll(): Promise<void> {
     for (const { name } of this.#topology.members) this.#start(name);
     await Promise.all([...this.#nodes.values()].map((node) => node.settled));
+    this.#up = true;
   }
 
   async stopAll(): Promise<void> {
@@ -121,7 +123,10 @@ class DevCluster {
 
   #start(name: string): void {
     const events: NodeEvents = {
-      changed: (node, what) => this.#say(`${node} ${what}`),
+      // While the cluster comes up everything changes; only the result is of interest.
+      changed: (node, what) => {
+        if (this.#up || what === READY) this.#say(`${node} ${what}`);
+      },
       ended: (node, how, reason) => {
         const wasReady = this.#nodes.get(node)?.ready ?? false;
         this.#nodes.delete(node);

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { CoterieError } from '../../base/errors.ts';
 import { bucketId, clusterId, memberName } from '../../base/ids.ts';
 import { createTopology } from '../../cluster/ring/topology-create.ts';
-import { formatTopology } from '../../cluster/ring/topology-format.ts';
+import { encodeTopology } from '../../cluster/ring/topology-codec.ts';
 import { parseTopology } from '../../cluster/ring/topology-parse.ts';
 import { type BucketDefinition, DEFAULT_PARTITIONS, type Topology } from '../../cluster/ring/topology.ts';
 import { randomHex } from './random.ts';
@@ -62,7 +62,7 @@ export async function openLayout(request: DevRequest): Promise<{ topology: Topol
   }
   const topology = await newTopology(request);
   await mkdir(request.directory, { recursive: true });
-  await writeFile(`${path}.new`, formatTopology(topology));
+  await writeFile(`${path}.new`, encodeTopology(topology));
   await rename(`${path}.new`, path);
   return { topology, isNew: true };
 }

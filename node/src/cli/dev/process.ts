@@ -15,6 +15,9 @@ const STOP_GRACE_MS = 10_000;
 
 const LAUNCHER = fileURLToPath(new URL('../../../bin/coterie.js', import.meta.url));
 
+/** What is told when a node serves. */
+export const READY = 'is ready';
+
 export interface NodeEvents {
   /** A change of state, in words. */
   changed(name: string, what: string): void;
@@ -25,24 +28,24 @@ export interface NodeEvents {
 interface LogLine {
   readonly event?: string;
   readonly level?: string;
-  readonly peer?: string;
+  readonly member?: string;
   readonly reason?: string;
 }
 
 /** Events of a node's log that a person watching wants to see. */
 function worthTelling(line: LogLine): string | undefined {
   switch (line.event) {
-    case 'node_ready':
-      return 'is ready';
-    case 'node_not_ready':
+    case 'node-ready':
+      return READY;
+    case 'node-not-ready':
       return `is not ready: ${line.reason ?? ''}`;
-    case 'peer_connected':
-      return `sees ${line.peer ?? ''}`;
-    case 'peer_lost':
-      return `lost ${line.peer ?? ''}`;
-    case 'store_synchronising':
+    case 'member-reached':
+      return `reaches ${line.member ?? ''}`;
+    case 'member-lost':
+      return `lost ${line.member ?? ''}`;
+    case 'store-synchronising':
       return 'copies its partitions from the others';
-    case 'store_synchronised':
+    case 'store-synchronised':
       return 'has its partitions complete';
     default:
       return line.level === 'error' ? `reports ${line.event ?? 'an error'}` : undefined;
@@ -112,7 +115,7 @@ export class NodeProcess {
       if (line === undefined) return;
       const told = worthTelling(line);
       if (told !== undefined) events.changed(this.name, told);
-      if (line.event === 'node_ready') {
+      if (line.event === 'node-ready') {
         this.#readySeen = true;
         this.#onReady();
       }
