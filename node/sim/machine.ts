@@ -13,7 +13,7 @@ import type { NodeOptions } from '../src/runtime/options.ts';
 import type { LogFields, LogLevel } from '../src/telemetry/logger.ts';
 import type { Coverage } from './coverage.ts';
 import { SimExecutor } from './disk/executor.ts';
-import type { Medium } from './disk/medium.ts';
+import { Medium } from './disk/medium.ts';
 import { SimMount } from './disk/mount.ts';
 import type { Operation, OperationKind, Verdict } from './disk/operation.ts';
 import { SimVolume } from './disk/volume.ts';
@@ -52,7 +52,17 @@ export interface MachineParts {
 
 /** Turns later than its own timeout that a node may answer, in virtual milliseconds. */
 const TIMEOUT_SLACK_MS = 250;
-const DIRECTORY = '/data';
+/** Where the disk is mounted, and what the node makes there. */
+const MOUNT_POINT = '/data';
+const DIRECTORY = '/data/store';
+
+/** An empty disk. */
+function formatted(): Medium {
+  const medium = new Medium();
+  medium.apply({ kind: 'mkdir', path: MOUNT_POINT });
+  medium.apply({ kind: 'syncDir', path: '/' });
+  return medium;
+}
 
 export class Machine {
   readonly name: string;
@@ -83,6 +93,7 @@ export class Machine {
     this.name = parts.settings.name;
     this.dice = parts.world.dice.fork();
     this.volume = new SimVolume({ random: parts.world.dice.fork() });
+    this.volume.restore(formatted());
     this.volume.judge = (operation): Verdict => this.#judge(operation);
     this.volume.onCrash = (): void => {
       this.#gone(true);
@@ -98,6 +109,16 @@ export class Machine {
   get whole(): boolean {
     const { node } = this;
     return node !== undefined && this.up && node.ready().ready && node.stats().synchronisation.synchronised;
+  }
+
+  /** Whole, and in touch with every other member. */
+  get joined(): boolean {
+    return this.whole && this.node?.cluster().members.every((member) => member.state !== 'unreachable') === true;
+  }
+
+  /** What a supervisor would restart: it says itself that it cannot go on. */
+  get stuck(): boolean {
+    return this.up && this.node?.ready().reasons.some((reason) => /until a restart|cannot be written/.test(reason)) === true;
   }
 
   wallMs(): number {
@@ -174,7 +195,7 @@ export class Machine {
     this.crash('process-death');
     // An operator's part: a disk that cannot be used is replaced.
     if (code === 'DATA_DAMAGED') {
-      this.volume.wipe();
+      this.volume.restore(formatted());
       this.impaired = 'lost';
     }
     this.#wantUp = true;
@@ -225,7 +246,12 @@ export class Machine {
             world.schedule(0, undefined, lost);
           },
           (error: unknown) => {
-            if (process.alive && !isFenced(error)) world.fail('crash-free', `${this.name} does not stop: ${describe(error)}`);
+            if (!process.alive || isFenced(error)) return;
+            // A disk that fails cannot keep a node from going.
+            const { code } = asCoterieError(error);
+            if (code === 'INTERNAL') world.fail('crash-free', `${this.name} does not stop: ${describe(error)}`);
+            world.trace.note(this.name, 'stopped badly', code);
+            world.schedule(0, undefined, lost);
           },
         );
       });
@@ -271,8 +297,7 @@ export class Machine {
 
   /** Puts another disk in; the process must be down. */
   replaceDisk(image: Medium | undefined): void {
-    if (image === undefined) this.volume.wipe();
-    else this.volume.restore(image);
+    this.volume.restore(image ?? formatted());
     this.impaired = 'lost';
     this.#parts.world.trace.note(this.name, image === undefined ? 'disk wiped' : 'old disk restored');
   }

@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib';
 import { bucketId, clusterId, memberName } from '../src/base/ids.ts';
 import { createTopology } from '../src/cluster/ring/topology-create.ts';
 import type { Topology } from '../src/cluster/ring/topology.ts';
+import type { KvNode } from '../src/runtime/kv.ts';
 import type { NodeOptions } from '../src/runtime/options.ts';
 import { checkConvergence, type ReplicaCopy } from './checkers/convergence.ts';
 import { checkBounds, checkSiblingCount } from './checkers/bounds.ts';
@@ -182,9 +183,12 @@ class Run {
   }
 
   #waitsFor(): string {
-    const waits = this.#machines.filter((machine) => !machine.whole);
+    const waits = this.#machines.filter((machine) => !machine.joined);
     return waits
-      .map((machine) => `${machine.name} ${machine.up ? JSON.stringify(machine.node?.ready().reasons ?? 'starting') : 'down'}`)
+      .map(
+        (machine) =>
+          `${machine.name} ${machine.up ? JSON.stringify(machine.node === undefined ? 'starting' : [...machine.node.ready().reasons, ...unreachable(machine.node)]) : 'down'}`,
+      )
       .join('; ');
   }
 
@@ -192,7 +196,7 @@ class Run {
     const late = this.#world.schedule(HEAL_MS * 1000, undefined, () => {
       this.#world.fail('liveness', `${why}: ${this.#waitsFor()}`);
     });
-    while (!this.#machines.every((machine) => machine.whole)) await this.#world.sleep(50);
+    while (!this.#machines.every((machine) => machine.joined)) await this.#world.sleep(50);
     this.#world.cancel(late);
   }
 
@@ -282,8 +286,8 @@ class Run {
     const machine = this.#dice.pick(this.#machines);
     const before = keys.filter((key) => this.#lasting.has(key));
     const found: string[] = [];
-    let cursor = '';
-    for (let page = 0; page === 0 || cursor !== ''; page += 1) {
+    let cursor = '0';
+    for (let page = 0; page === 0 || cursor !== '0'; page += 1) {
       const reply = await machine.ask(5000, (node) => node.scan(BUCKET, cursor, 3, { timeoutMs: 5000 }));
       if (reply.kind !== 'answer' || page > 1000) {
         this.#world.fail(
@@ -315,6 +319,10 @@ class Run {
       this.#judgeBounds(false);
     }
   }
+}
+
+function unreachable(node: KvNode): string[] {
+  return node.cluster().members.flatMap((member) => (member.state === 'unreachable' ? [`${member.name} is unreachable`] : []));
 }
 
 function failureText(reply: Reply<unknown>): string {

@@ -21,7 +21,10 @@ export function maySupersede(history: History, x: WriteRecord, w: WriteRecord): 
   return x.settledUs + slackUs >= w.startUs;
 }
 
-/** The writes that `x` is known to cover: through its context, and through the contexts of what it covers. */
+/**
+ * The writes that `x` is known to cover: through its context, and through the contexts of what it covers. Of a write that may have happened
+ * twice the context covers perhaps the one time only, so it is not among them.
+ */
 export function covered(history: History, x: WriteRecord): ReadonlySet<number> {
   const found = new Set<number>();
   const left = [...x.covers];
@@ -30,6 +33,7 @@ export function covered(history: History, x: WriteRecord): ReadonlySet<number> {
     found.add(next);
     left.push(...(history.write(next)?.covers ?? []));
   }
+  for (const number of found) if (history.write(number)?.mayRepeat === true) found.delete(number);
   return found;
 }
 

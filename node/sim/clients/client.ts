@@ -245,10 +245,10 @@ export class Client {
       world.trace.note(
         'client',
         `${write.kind} ${write.key} at ${this.#home.name}`,
-        `${String(write.number)} w=${String(write.w)} ${replyText(reply)}`,
+        `${String(write.number)} ${context === undefined ? 'blind' : `over [${write.covers.join(' ')}]`} w=${String(write.w)} ${replyText(reply)}`,
       );
       if (reply.kind === 'answer') {
-        this.#acknowledged(write, reply.value, context, uncertain && operationId === undefined);
+        this.#acknowledged(write, reply.value, context);
         if (uncertain && operationId !== undefined) coverage.add('retries by operation id');
         return;
       }
@@ -257,27 +257,25 @@ export class Client {
       this.#complain(reply);
       const again = attempt < MOST_ATTEMPTS && (none || (operationId === undefined ? write.blind && dice.oneIn(3) : dice.chance(0.9)));
       if (!again) break;
+      if (uncertain && operationId === undefined) write.mayRepeat = true;
       await world.sleep(dice.between(5, 300));
     }
     write.outcome = uncertain ? 'unknown' : 'none';
     if (!uncertain) write.settledUs = world.nowUs;
   }
 
-  #acknowledged(
-    write: WriteRecord,
-    result: { context: Uint8Array; siblings: number },
-    context: HeldContext | undefined,
-    ghost: boolean,
-  ): void {
+  #acknowledged(write: WriteRecord, result: { context: Uint8Array; siblings: number }, context: HeldContext | undefined): void {
     const { world, coverage } = this.#parts;
     write.outcome = 'acknowledged';
     write.acknowledgedUs = world.nowUs;
     // An earlier attempt without an operation id may still do it once more.
-    if (!ghost) write.settledUs = world.nowUs;
+    if (!write.mayRepeat) write.settledUs = world.nowUs;
     coverage.add('writes acknowledged');
     if (result.siblings > 1) coverage.add('siblings made');
     if (context !== undefined && context.covers.length > 1) coverage.add('siblings resolved');
-    this.#held.set(write.key, { token: result.context, covers: [write.number, ...write.covers] });
+    // With siblings left, it would cover more than this client has seen.
+    if (result.siblings > (write.kind === 'put' ? 1 : 0)) this.#held.delete(write.key);
+    else this.#held.set(write.key, { token: result.context, covers: [write.number, ...write.covers] });
   }
 
   /** After a failure: another node, mostly. */

@@ -24,6 +24,8 @@ export interface WriteRecord {
   readonly expiries: readonly number[];
   readonly startUs: number;
   attempts: number;
+  /** Tried again without an operation id after an attempt whose outcome is unknown: it may have happened more than once. */
+  mayRepeat: boolean;
   outcome: WriteOutcome;
   /** When the first acknowledgement arrived. */
   acknowledgedUs: number;
@@ -104,11 +106,14 @@ export class History {
   }
 
   /** Begins a write; its number is its place in `writes`. */
-  begin(write: Omit<WriteRecord, 'number' | 'attempts' | 'outcome' | 'acknowledgedUs' | 'settledUs' | 'shownUs'>): WriteRecord {
+  begin(
+    write: Omit<WriteRecord, 'number' | 'attempts' | 'mayRepeat' | 'outcome' | 'acknowledgedUs' | 'settledUs' | 'shownUs'>,
+  ): WriteRecord {
     const record: WriteRecord = {
       ...write,
       number: this.writes.length,
       attempts: 0,
+      mayRepeat: false,
       outcome: 'pending',
       acknowledgedUs: Infinity,
       settledUs: Infinity,

@@ -13,6 +13,9 @@ import type { Fault, Plan } from './plan.ts';
 /** How long a member is counted as having lost what `fsync: interval` had not synced. */
 const INTERVAL_SLACK_US = 1_000_000;
 
+/** Longer than a half-open connection lasts (world/network.ts). */
+const SETTLE_MS = 25_000;
+
 export class Injector {
   readonly #world: World;
   readonly #plan: Plan;
@@ -60,6 +63,7 @@ export class Injector {
       await this.#world.sleep(this.#dice.fraction() * 2 * faultEveryMs);
       if (until() || this.#world.failures.length > 0) return;
       this.#watch();
+      if (this.#dice.oneIn(4)) for (const machine of this.#machines) if (machine.stuck) this.#down(machine, 'process-death');
       this.#inject(this.#dice.pick(kinds));
     }
   }
@@ -307,15 +311,28 @@ export class Injector {
       this.#replaceRotten(machine);
     }
     await this.#allWhole(undefined);
+    // Half-open connections are found out, full disks looked at again.
+    await this.#world.sleep(SETTLE_MS);
+    await this.#allWhole(undefined);
     this.#watch();
+  }
+
+  /** What an operator's supervisor does: starts what is down, and restarts what says that it cannot go on. */
+  #supervise(): void {
+    for (const machine of this.#machines) {
+      if (machine.stuck) {
+        this.#coverage.add('restarted by the supervisor');
+        machine.crash('process-death');
+      }
+      if (!machine.up) machine.boot();
+    }
   }
 
   /** Waits until every member but `except` is up and synchronised. The run's limits end a wait in vain. */
   async #allWhole(except: Machine | undefined): Promise<void> {
     while (this.#world.failures.length === 0) {
-      if (this.#machines.every((machine) => machine === except || machine.whole)) return;
-      // One that was being stopped when healing began.
-      for (const machine of this.#machines) if (!machine.up) machine.boot();
+      if (this.#machines.every((machine) => machine === except || machine.joined)) return;
+      this.#supervise();
       await this.#world.sleep(100);
     }
   }

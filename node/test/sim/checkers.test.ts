@@ -163,6 +163,14 @@ describe('siblings', () => {
     expect(noticed(checkSiblings(one, read([2, 0], 100)))).toEqual(['siblings']);
   });
 
+  test('a write that may have happened twice may be beside what covered it once', () => {
+    const one = history();
+    wrote(one, { from: 0 }).mayRepeat = true;
+    wrote(one, { covers: [0], from: 20, to: 30 });
+    expect(checkSiblings(one, read([1, 0], 100))).toEqual([]);
+    expect(checkNoReturn(one, read([1, 0], 100), true)).toEqual([]);
+  });
+
   test('nor a later blind one, when nothing failed', () => {
     const told = [
       { covers: [], from: 0, to: 10 },

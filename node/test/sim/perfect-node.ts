@@ -109,7 +109,7 @@ export class PerfectStore {
           if (newest !== undefined) newest.expireAtMs = atMs;
           return { changed: newest !== undefined };
         }),
-      scan: () => Promise.resolve({ cursor: '', keys: [...this.#keys.keys()].filter((key) => live(key).length > 0) }),
+      scan: () => Promise.resolve({ cursor: '0', keys: [...this.#keys.keys()].filter((key) => live(key).length > 0) }),
       count: () => Promise.resolve(this.#keys.size),
       local: () => Promise.resolve({ versions: [], digest: undefined, bytes: undefined }),
       cluster: () => ({ clusterId: '', epoch: 1, n: 1, q: 1, self: '', buckets: [], members: [] }),
