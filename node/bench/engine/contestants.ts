@@ -5,7 +5,6 @@ import { open } from 'lmdb';
 
 import { NodeClock } from '../../src/env-node/clock.ts';
 import { NodeExecutor } from '../../src/env-node/executor.ts';
-import { NodeRandom } from '../../src/env-node/random.ts';
 import { NodeVfs } from '../../src/env-node/vfs.ts';
 import { Engine, Pending } from '../../src/storage/engine.ts';
 import { WriteBatch } from '../../src/storage/write-batch.ts';
@@ -30,7 +29,6 @@ async function ours(directory: string): Promise<Contestant> {
       vfs: new NodeVfs(),
       executor,
       clock: new NodeClock(),
-      random: new NodeRandom(),
       fsync: fsync === 'always' ? { kind: 'always' } : { kind: 'interval', everyMs: 1000 },
     });
   let engine = await open('interval');

@@ -81,7 +81,7 @@ class Client {
       this.#finish = resolve;
     });
     this.#socket = connect({ host: '127.0.0.1', port, noDelay: true });
-    this.#socket.on('data', (chunk) => this.#received(chunk));
+    this.#socket.on('data', (chunk: Buffer) => this.#received(chunk));
     this.#socket.on('error', (error) => {
       throw error;
     });

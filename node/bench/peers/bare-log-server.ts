@@ -37,7 +37,7 @@ createServer((socket) => {
   socket.setNoDelay(true);
   let rest: Buffer = Buffer.alloc(0);
   socket.on('error', () => socket.destroy());
-  socket.on('data', (chunk) => {
+  socket.on('data', (chunk: Buffer) => {
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     const replies: Buffer[] = [];
     const written: Buffer[] = [];
