@@ -123,7 +123,7 @@ export class CoterieNode implements KvNode {
       if (!file.current.dataMade) await file.change((identity) => ({ ...identity, dataMade: true }));
 
       // These know each other: what a peer says changes the standing, and a change of standing is told to the peers.
-      const late: { synchroniser?: Synchroniser; tellAll?: () => void } = {};
+      const late: { synchroniser?: Synchroniser; tellAll?: () => void; refusedBy?: () => string | undefined } = {};
       const metrics = registerMetrics(options.metrics ?? new MetricRegistry());
       const leases = new Leases(file, clock, actor.counter, last.ceilingMs, timings.timeLeaseMs, () => {
         metrics.counts.leasesRenewed.add();
@@ -138,6 +138,7 @@ export class CoterieNode implements KvNode {
         random,
         confirmMs: timings.confirmMs,
         keptActor: last.clean,
+        refusedBy: () => late.refusedBy?.(),
         changed: () => {
           late.tellAll?.();
           late.synchroniser?.advance();
@@ -186,6 +187,7 @@ export class CoterieNode implements KvNode {
           if (index !== members.self && members.isReachable(index)) policy.tell(transport, peer);
         }
       };
+      late.refusedBy = (): string | undefined => policy.refusedBy(transport)?.name;
       return new CoterieNode({ options, core, file, policy, lock }, synchroniser);
     } catch (error) {
       await lock.release();
@@ -246,9 +248,8 @@ export class CoterieNode implements KvNode {
       const wait = waitingFor === undefined ? '' : `, waiting for ${waitingFor}`;
       reasons.push(`copied ${String(partitionsDone)} of ${String(partitionsTotal)} partitions${wait}`);
     }
-    for (const { name, failure } of core.transport.peers()) {
-      if (failure?.code === 'PEER_REMOVED' && !policy.turnedAway(name)) reasons.push(`${name} refuses this store: ${failure.message}`);
-    }
+    const refusing = policy.refusedBy(core.transport);
+    if (refusing !== undefined) reasons.push(`${refusing.name} refuses this store: ${refusing.failure?.message ?? ''}`);
     const { state } = core.store.engine.stats();
     if (state === 'failed') reasons.push('the storage engine has failed and takes no writes until a restart');
     return { ready: reasons.length === 0, reasons };

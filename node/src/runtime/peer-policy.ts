@@ -12,6 +12,7 @@ import { topologyDigest } from '../cluster/membership/topology-digest.ts';
 import type { HandshakePolicy, Hello, Judgement, Remembered } from '../transport/handshake.ts';
 import { decodeNotice, encodeNotice, type StoreNotice } from '../transport/messages/notice.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
+import type { PeerStatus } from '../transport/peer-status.ts';
 import type { Transport } from '../transport/transport.ts';
 import type { IdentityFile } from './identity-file.ts';
 import type { Standing } from './standing.ts';
@@ -98,9 +99,9 @@ export class PeerPolicy implements HandshakePolicy {
     standing.hear(peer, mine ? { storeId, boot: what.boot, lease: what.leaseEnd, actorEpoch: what.actorEpoch } : undefined);
   }
 
-  /** Whether this node itself turned the peer's store away. */
-  turnedAway(peer: string): boolean {
-    return this.#turnedAway.has(peer);
+  /** A peer that refuses this store because its slot was given to another one; not one that this node has itself turned away. */
+  refusedBy(transport: Transport): PeerStatus | undefined {
+    return transport.peers().find(({ name, state, failure }) => state !== 'connected' && failure?.code === 'PEER_REMOVED' && !this.#turnedAway.has(name));
   }
 
   /** Answers the notices of peers. */

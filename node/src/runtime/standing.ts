@@ -1,7 +1,7 @@
 /**
  * What this store may do now: whether it counts in quorums and coordinates writes; and the peers' say in it.
  *
- * A store that has just started first hears what its peers remember of it, because its disk may be older than what they saw. It counts once all
+ * A store that a peer refuses as replaced is never confirmed. A store that has just started first hears what its peers remember of it, because its disk may be older than what they saw. It counts once all
  * of them agree that nothing is missing, or `confirmMs` later if some cannot be reached: then with a new actor, because the silent ones might have
  * known of dots that this disk has forgotten.
  *
@@ -29,6 +29,8 @@ export interface StandingOptions {
   readonly confirmMs: number;
   /** The boot before this one ended by an orderly stop, so the actor was kept. */
   readonly keptActor: boolean;
+  /** A peer that refuses this store because its slot was given to another. */
+  readonly refusedBy: () => string | undefined;
   /** Something changed that peers or the synchroniser should know. */
   readonly changed: () => void;
   readonly warn: (event: string, fields: Readonly<Record<string, string | number>>) => void;
@@ -58,14 +60,25 @@ export class Standing {
 
   /** Begins to wait for the peers' word. */
   begin(): void {
-    const { members, clock, confirmMs } = this.#options;
-    if (members.names.length === 1) {
-      this.#confirmed = true;
-      return;
-    }
+    if (this.#alone) this.#confirmed = true;
+    else this.#wait();
+  }
+
+  #wait(): void {
+    const { clock, confirmMs } = this.#options;
     this.#grace = clock.after(confirmMs, () => {
       this.#confirmUnheard();
     });
+  }
+
+  /** There is nobody to disagree. */
+  get #alone(): boolean {
+    return this.#options.members.names.length === 1;
+  }
+
+  /** How far this store's times are ahead of what its peers take, in ms. */
+  #aheadMs(): number {
+    return this.#alone ? 0 : Math.max(0, this.#options.leases.aheadMs());
   }
 
   end(): void {
@@ -94,7 +107,7 @@ export class Standing {
     if (!this.#options.policies.coordinates(this.#synchronised && this.#confirmed)) {
       return this.#confirmed ? 'the store is not synchronised' : 'the store waits for what its peers remember of it';
     }
-    if (this.#options.leases.aheadMs() > 0) return 'the hybrid time is ahead of the wall clock';
+    if (this.#aheadMs() > 0) return 'the hybrid time is ahead of the wall clock';
     return undefined;
   }
 
@@ -105,7 +118,7 @@ export class Standing {
     if (this.#failure !== undefined) reasons.push(this.#failure);
     if (!this.#confirmed) reasons.push('waiting for what the peers remember of this store');
     if (!this.#synchronised) reasons.push('the store is not synchronised');
-    const aheadMs = this.#options.leases.aheadMs();
+    const aheadMs = this.#aheadMs();
     if (aheadMs > 0) reasons.push(`the wall clock is ${String(aheadMs)} ms behind the times that this store has given`);
     return reasons;
   }
@@ -158,6 +171,10 @@ export class Standing {
 
   #confirmUnheard(): void {
     if (this.#confirmed || this.#ended) return;
+    if (this.#options.refusedBy() !== undefined) {
+      this.#wait();
+      return;
+    }
     if (this.#options.keptActor) {
       const draw = this.#draw();
       this.#rename((identity) => ({ ...identity, ...newActor(identity, draw.actorEpoch), lease: identity.lease + 1 }));

@@ -19,15 +19,17 @@ import {
   walkPosition,
 } from '../cluster/membership/synchronisation.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
-import { type CopyAnswer, decodeCopyAnswer, encodeCopyQuestion } from '../transport/messages/ranges.ts';
+import { type CopiedEntry, type CopyAnswer, decodeCopyAnswer, encodeCopyQuestion } from '../transport/messages/ranges.ts';
 import type { NodeCore } from './core.ts';
 import type { IdentityFile } from './identity-file.ts';
 import type { SynchronisationView } from './kv.ts';
 
 const PAGE_BYTES = 256 * 1024;
+/** Merged at a time. */
+const GROUP_BYTES = 32 * 1024;
 const PAGE_TIMEOUT_MS = 10_000;
 /** Pages after which progress is written down. */
-const SAVE_EVERY = 16;
+const SAVE_EVERY = 4;
 
 export class Synchroniser {
   readonly #core: NodeCore;
@@ -191,20 +193,31 @@ export class Synchroniser {
     });
   }
 
-  /** Merges what came; resolves when all of it is durable. */
+  /** Merges what came, a little at a time; resolves when all of it is durable. */
   async #store(answer: CopyAnswer): Promise<void> {
-    const { store, metrics } = this.#core;
-    await Promise.all(
-      answer.entries.map(
-        ({ key, object }) =>
-          new Promise<void>((resolve, reject) => {
-            store.merge(key, object, (error) => {
-              if (error === undefined) resolve();
-              else reject(error);
-            });
-          }),
-      ),
-    );
-    metrics.counts.entriesCopied.add(answer.entries.length);
+    const { entries } = answer;
+    for (let from = 0; from < entries.length; ) {
+      let to = from;
+      for (let bytes = 0; to < entries.length && bytes < GROUP_BYTES; to += 1) bytes += entries[to]?.object.length ?? 0;
+      const group = entries.slice(from, to);
+      try {
+        await Promise.all(group.map((entry) => this.#merge(entry)));
+        from = to;
+      } catch (error) {
+        // The engine sheds load: clients come first.
+        if ((error as CoterieError).code !== 'BUSY' || this.#stopped) throw error;
+        await new Promise<void>((resolve) => this.#clock.after(this.#retryMs, resolve));
+      }
+    }
+    this.#core.metrics.counts.entriesCopied.add(entries.length);
+  }
+
+  #merge({ key, object }: CopiedEntry): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#core.store.merge(key, object, (error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
   }
 }
