@@ -119,6 +119,12 @@ export class DevCluster {
     return code;
   }
 
+  /** Kills the development cluster itself, without a word to its nodes. */
+  async die(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+
   async #command(text: string, done: (line: string) => boolean): Promise<void> {
     const from = this.#lines.length;
     this.#child.stdin?.write(`${text}\n`);
