@@ -71,11 +71,11 @@ export class MapNode implements KvNode {
   }
 
   put(bucket: string, key: string, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): Maybe<WriteResult> {
-    const kept = value.slice();
+    const kept = Buffer.from(value);
     return this.#answer('write', bucket, options.w, options, () => {
       const entry = this.#entry(bucket, key);
       const existed = this.#live(entry).length > 0;
-      if (this.#repeats(entry, options, Buffer.from(kept).toString('latin1'))) return this.#written(entry, existed);
+      if (this.#repeats(entry, options, kept.toString('latin1'))) return this.#written(entry, existed);
       const expireAtMs = expiry.keepTtl === true ? (this.#live(entry)[0]?.expireAtMs ?? 0) : (expiry.expireAtMs ?? 0);
       this.#remove(entry, options);
       const number = this.#next;

@@ -1,5 +1,7 @@
 /** Commands on values: GET SET MGET MSET DEL UNLINK EXISTS STRLEN TYPE. */
 
+import { Buffer } from 'node:buffer';
+
 import type { ByteString } from '../../../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../../../base/errors.ts';
 import type { Maybe, PutExpiry, ReadOptions, ReadResult, WriteOptions, WriteResult } from '../../../runtime/kv.ts';
@@ -40,7 +42,7 @@ function keysFrom(call: Call, first: number): ByteString[] {
 
 /** A result that outlasts the turn. */
 export function keepRead(result: ReadResult): ReadResult {
-  return { versions: result.versions.map((version) => ({ ...version, value: version.value.slice() })), context: result.context?.slice() };
+  return { versions: result.versions.map((version) => ({ ...version, value: Buffer.from(version.value) })), context: result.context === undefined ? undefined : Buffer.from(result.context) };
 }
 
 export const GET: Command = {
@@ -155,7 +157,7 @@ export const MSET: Command = {
       pairs.set(request.text(index), request.bytes(index + 1));
     }
     // Above the fan-out some values wait for their turn, and the request's bytes are only borrowed.
-    if (pairs.size > shared.limits.fanOut) for (const [key, value] of pairs) pairs.set(key, value.slice());
+    if (pairs.size > shared.limits.fanOut) for (const [key, value] of pairs) pairs.set(key, Buffer.from(value));
     const list = [...pairs];
     const bucket = client.bucket;
     const write = (index: number): Maybe<WriteResult> => {
