@@ -3,10 +3,11 @@
  * peak while it compacts. Prints p99, resident bytes a key and the time to reopen, and says whether the cap held.
  */
 
+import { inTemporaryDirectory } from './children.ts';
 import type { LoadPlan } from './load/generator.ts';
 import { load } from './load/load.ts';
 import { type Row, row } from './measure.ts';
-import { inTemporaryDirectory, startSingle } from './servers.ts';
+import { startSingle } from './servers.ts';
 
 const CAP_BYTES = 512 * 1024 * 1024;
 const VALUE_BYTES = 1024;

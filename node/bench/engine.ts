@@ -1,9 +1,8 @@
 /** `make bench NAME=engine`: the storage engine against classic-level (LevelDB) and lmdb, each sample in a process of its own. */
 
-import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 
+import { inTemporaryDirectory, resultOf } from './children.ts';
 import type { WorkloadResult } from './engine/workload.ts';
 import { inTurn, type Row, row } from './measure.ts';
 
@@ -11,11 +10,11 @@ const KEYS = 300_000;
 const VALUE_BYTES = 1024;
 const ROUNDS = 3;
 const PROGRAM = fileURLToPath(new URL('engine/workload.ts', import.meta.url));
-const execute = promisify(execFile);
 
-async function sample(name: string): Promise<WorkloadResult> {
-  const { stdout } = await execute(process.execPath, [PROGRAM, name, String(KEYS), String(VALUE_BYTES)]);
-  return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as WorkloadResult;
+function sample(name: string): Promise<WorkloadResult> {
+  return inTemporaryDirectory((directory) =>
+    resultOf<WorkloadResult>(process.execPath, [PROGRAM, name, String(KEYS), String(VALUE_BYTES), directory]),
+  );
 }
 
 const SETUP = `${KEYS / 1000}k keys, values of 1 KiB compressible by half`;
@@ -30,7 +29,7 @@ const CASES: readonly (readonly [keyof WorkloadResult, string, string])[] = [
 ];
 
 export async function engine(): Promise<Row[]> {
-  const results = await inTurn(ROUNDS, {
+  const results = await inTurn('the whole workload', ROUNDS, {
     ours: () => sample('ours'),
     'classic-level': () => sample('classic-level'),
     lmdb: () => sample('lmdb'),

@@ -15,5 +15,12 @@ if (run === undefined) {
   process.stderr.write(`bench: there is no benchmark ${JSON.stringify(name)}; there are ${Object.keys(BENCHMARKS).join(', ')}\n`);
   process.exitCode = 2;
 } else {
-  report(name, await run());
+  try {
+    report(name, await run());
+  } catch (error) {
+    process.stderr.write(`bench: ${Error.isError(error) ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+  // Servers that a failure left running end here (children.ts).
+  process.exit();
 }

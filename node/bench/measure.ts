@@ -42,6 +42,7 @@ export function row(
 
 /** Runs every contestant once a round, in turn; answers each one's results in the order of the rounds. */
 export async function inTurn<Name extends string, Result>(
+  what: string,
   rounds: number,
   contestants: Readonly<Record<Name, () => Promise<Result>>>,
 ): Promise<Record<Name, Result[]>> {
@@ -49,7 +50,7 @@ export async function inTurn<Name extends string, Result>(
   const results = Object.fromEntries(names.map((name) => [name, [] as Result[]])) as Record<Name, Result[]>;
   for (let round = 1; round <= rounds; round += 1) {
     for (const name of names) {
-      process.stderr.write(`  round ${round} of ${rounds}: ${name}\n`);
+      process.stderr.write(`  ${what}: round ${round} of ${rounds}: ${name}\n`);
       results[name].push(await contestants[name]());
     }
   }

@@ -1,105 +1,67 @@
 /** `make bench NAME=resp`: one node over RESP against a bare Node server and redis-server, loaded by redis-benchmark. */
 
-import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 
+import { inTemporaryDirectory, outputOf } from './children.ts';
 import { inTurn, type Row, row } from './measure.ts';
-import { freePorts, inTemporaryDirectory, requireProgram, ServerProcess, startSingle } from './servers.ts';
+import { freePorts, requireProgram, ServerProcess, startSingle } from './servers.ts';
 
-const ROUNDS = 3;
+const ROUNDS = 5;
 const CLIENTS = 50;
 const VALUE_BYTES = 1024;
-const KEYS = 100_000;
-const OPERATIONS: Readonly<Record<string, number>> = { 1: 150_000, 16: 400_000 };
+const KEYS = 50_000;
 const BARE = fileURLToPath(new URL('peers/bare-log-server.ts', import.meta.url));
 
-type Case = `${'SET' | 'GET'} ${'1' | '16'}`;
-type Rates = Readonly<Record<Case, number>>;
+/** In this order: the pipelined writes leave no key out for the reads. */
+const CASES = [
+  { verb: 'SET', depth: 16, operations: 300_000 },
+  { verb: 'GET', depth: 16, operations: 500_000 },
+  { verb: 'SET', depth: 1, operations: 150_000 },
+  { verb: 'GET', depth: 1, operations: 150_000 },
+] as const;
 
-async function benchmark(port: number, depth: number): Promise<Readonly<Record<'SET' | 'GET', number>>> {
-  const args = [
-    '-p',
-    String(port),
-    '-c',
-    String(CLIENTS),
-    '-n',
-    String(OPERATIONS[depth]),
-    '-d',
-    String(VALUE_BYTES),
-    '-r',
-    String(KEYS),
-    '-P',
-    String(depth),
-  ];
-  const { stdout } = await promisify(execFile)('redis-benchmark', [...args, '-t', 'set,get', '--csv']);
-  const rate = (name: string): number => Number(new RegExp(`"${name}","([\\d.]+)"`).exec(stdout)?.[1] ?? Number.NaN);
-  return { SET: rate('SET'), GET: rate('GET') };
+type Case = (typeof CASES)[number];
+
+async function benchmark(port: number, { verb, depth, operations }: Case): Promise<number> {
+  const load = ['-c', CLIENTS, '-n', operations, '-d', VALUE_BYTES, '-r', KEYS, '-P', depth].map(String);
+  const printed = await outputOf('redis-benchmark', ['-p', String(port), ...load, '-t', verb.toLowerCase(), '--csv']);
+  return Number(new RegExp(`"${verb}","([\\d.]+)"`).exec(printed)?.[1] ?? Number.NaN);
 }
 
-async function measured(port: number): Promise<Rates> {
-  const one = await benchmark(port, 1);
-  const sixteen = await benchmark(port, 16);
-  return { 'SET 1': one.SET, 'GET 1': one.GET, 'SET 16': sixteen.SET, 'GET 16': sixteen.GET };
+async function bareServer(directory: string): Promise<{ server: ServerProcess; port: number }> {
+  const [port = 0] = await freePorts(1);
+  const server = new ServerProcess(process.execPath, [BARE, String(port), join(directory, 'bare.log')]);
+  await server.listening(port);
+  return { server, port };
 }
 
-async function ours(): Promise<Rates> {
-  return inTemporaryDirectory(async (directory) => {
-    const { server, ports } = await startSingle(directory, ['--fsync', 'interval', '--fsync-interval-ms', '1000']);
-    try {
-      return await measured(ports.resp);
-    } finally {
-      await server.stop();
-    }
-  });
-}
-
-async function peer(start: (directory: string, port: number) => ServerProcess): Promise<Rates> {
-  return inTemporaryDirectory(async (directory) => {
-    const [port = 0] = await freePorts(1);
-    const server = start(directory, port);
-    try {
-      await server.listening(port);
-      return await measured(port);
-    } finally {
-      await server.stop();
-    }
-  });
+async function redisServer(directory: string): Promise<{ server: ServerProcess; port: number }> {
+  const [port = 0] = await freePorts(1);
+  const settings = ['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', '', '--loglevel', 'warning', '--logfile', '/dev/null'];
+  const server = new ServerProcess('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, ...settings]);
+  await server.listening(port);
+  return { server, port };
 }
 
 export async function resp(): Promise<Row[]> {
   requireProgram('redis-benchmark', 'redis-tools');
   requireProgram('redis-server', 'redis-server');
-  const results = await inTurn(ROUNDS, {
-    ours,
-    'bare Node + log': () => peer((directory, port) => new ServerProcess(process.execPath, [BARE, String(port), `${directory}/bare.log`])),
-    'redis, everysec': () =>
-      peer(
-        (directory, port) =>
-          new ServerProcess('redis-server', [
-            '--port',
-            String(port),
-            '--dir',
-            directory,
-            '--bind',
-            '127.0.0.1',
-            '--appendonly',
-            'yes',
-            '--appendfsync',
-            'everysec',
-            '--save',
-            '',
-            '--loglevel',
-            'warning',
-          ]),
-      ),
-  });
-  return (['SET 1', 'GET 1', 'SET 16', 'GET 16'] as const).flatMap((name) => {
-    const [verb = '', depth = ''] = name.split(' ');
-    const setup = `${verb}, depth ${depth}; N=1 R=W=1, fsync interval 1 s, 1 KiB values, ${CLIENTS} clients`;
-    const rates = (list: readonly Rates[]): number[] => list.map((result) => result[name]);
-    return (['bare Node + log', 'redis, everysec'] as const).map((other) =>
-      row(setup, 'ops/s', rates(results.ours), other, rates(results[other])),
-    );
+  return inTemporaryDirectory(async (directory) => {
+    const ours = await startSingle(join(directory, 'ours'), ['--fsync', 'interval', '--fsync-interval-ms', '1000']);
+    const bare = await bareServer(directory);
+    const redis = await redisServer(directory);
+    const rows: Row[] = [];
+    for (const one of CASES) {
+      const results = await inTurn(`${one.verb}, depth ${one.depth}`, ROUNDS, {
+        ours: () => benchmark(ours.ports.resp, one),
+        'bare Node + log': () => benchmark(bare.port, one),
+        'redis, everysec': () => benchmark(redis.port, one),
+      });
+      const setup = `${one.verb}, depth ${one.depth}; N=1 R=W=1, fsync interval 1 s, 1 KiB values, ${CLIENTS} clients`;
+      for (const peer of ['bare Node + log', 'redis, everysec'] as const) rows.push(row(setup, 'ops/s', results.ours, peer, results[peer]));
+    }
+    await Promise.all([ours.server.stop(), bare.server.stop(), redis.server.stop()]);
+    return rows;
   });
 }

@@ -1,19 +1,22 @@
-/** Server processes under test: started on free loopback ports in temporary directories, awaited, and ended by id. */
+/** Server processes under test: started on free loopback ports, awaited, and ended by id. */
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import type { ChildProcess } from 'node:child_process';
+import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { bucketId, clusterId, memberName } from '../src/base/ids.ts';
-import { createTopology } from '../src/cluster/ring/topology-create.ts';
 import { encodeTopology } from '../src/cluster/ring/topology-codec.ts';
+import { createTopology } from '../src/cluster/ring/topology-create.ts';
+import { start } from './children.ts';
 
 const COTERIE = fileURLToPath(new URL('../bin/coterie.js', import.meta.url));
 const TICKS_PER_SECOND = 100;
 const HOST = '127.0.0.1';
+/** How long a server may take until it answers. */
+const START_MS = 120_000;
+const POLL_MS = 20;
 
 /** Ports that nobody listens on now. */
 export async function freePorts(count: number): Promise<number[]> {
@@ -36,20 +39,36 @@ export async function freePorts(count: number): Promise<number[]> {
 
 /** Fails by name when a program of Debian's packages is missing. */
 export function requireProgram(program: string, debianPackage: string): void {
-  try {
-    execFileSync('which', [program], { stdio: 'ignore' });
-  } catch {
-    throw new Error(`this benchmark needs ${program}: apt-get install ${debianPackage}`);
-  }
+  const found = (process.env['PATH'] ?? '').split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  if (!found) throw new Error(`this benchmark needs ${program}; install it with: apt-get install ${debianPackage}`);
 }
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class ServerProcess {
   readonly #child: ChildProcess;
   readonly #ended: Promise<void>;
+  #failure: string | undefined;
 
-  constructor(command: string, args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
-    this.#child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, ...environment } });
-    this.#ended = new Promise((resolve) => this.#child.once('close', () => resolve()));
+  constructor(command: string, args: readonly string[]) {
+    this.#child = start(command, args);
+    this.#ended = new Promise((resolve) => {
+      this.#child.once('error', (error) => {
+        this.#failure = error.message;
+        resolve();
+      });
+      this.#child.once('close', (code, signal) => {
+        this.#failure ??= `it ended with ${signal ?? `exit code ${String(code)}`}`;
+        resolve();
+      });
+    });
   }
 
   get pid(): number {
@@ -64,12 +83,12 @@ export class ServerProcess {
 
   /** Largest resident memory so far, in bytes. */
   peakBytes(): number {
-    return 1024 * Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? 0);
+    return this.#status('VmHWM');
   }
 
   /** Resident memory now, in bytes. */
   residentBytes(): number {
-    return 1024 * Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? 0);
+    return this.#status('VmRSS');
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
@@ -77,32 +96,34 @@ export class ServerProcess {
     await this.#ended;
   }
 
-  /** Settles when somebody listens on the port; fails when the process ends first. */
-  async listening(port: number): Promise<void> {
-    for (;;) {
-      const open = await new Promise<boolean>((resolve) => {
-        const socket = connect({ host: HOST, port });
-        socket.once('connect', () => {
-          socket.destroy();
-          resolve(true);
-        });
-        socket.once('error', () => resolve(false));
-      });
-      if (open) return;
-      if (this.#child.exitCode !== null || this.#child.signalCode !== null)
-        throw new Error(`process ${this.pid} ended before it listened on port ${port}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+  /** Settles when somebody listens on the port. @throws Error when the process ends first, or takes too long */
+  listening(port: number): Promise<void> {
+    return this.until(
+      `listens on port ${port}`,
+      () =>
+        new Promise<boolean>((resolve) => {
+          const socket = connect({ host: HOST, port });
+          socket.once('connect', () => {
+            socket.destroy();
+            resolve(true);
+          });
+          socket.once('error', () => resolve(false));
+        }),
+    );
+  }
+
+  /** Settles when `holds` answers true. @throws Error when the process ends first, or takes too long */
+  async until(what: string, holds: () => Promise<boolean>): Promise<void> {
+    const end = performance.now() + START_MS;
+    while (!(await holds().catch(() => false))) {
+      if (this.#failure !== undefined) throw new Error(`${this.#child.spawnfile} never ${what}: ${this.#failure}`);
+      if (performance.now() > end) throw new Error(`${this.#child.spawnfile} has not come so far that it ${what} in ${START_MS / 1000} s`);
+      await pause(POLL_MS);
     }
   }
-}
 
-/** A directory that is removed at the end. */
-export async function inTemporaryDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {
-  const directory = mkdtempSync(join(tmpdir(), 'coterie-bench-'));
-  try {
-    return await work(directory);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
+  #status(field: string): number {
+    return 1024 * Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? 0);
   }
 }
 
@@ -112,30 +133,30 @@ export interface CoteriePorts {
 }
 
 /** Settles when the node says that it is ready. */
-export async function ready(server: ServerProcess, httpPort: number): Promise<void> {
-  await server.listening(httpPort);
-  for (;;) {
+function ready(server: ServerProcess, httpPort: number): Promise<void> {
+  return server.until('is ready', async () => {
     const response = await fetch(`http://${HOST}:${httpPort}/readyz`);
     await response.arrayBuffer();
-    if (response.status === 200) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+    return response.status === 200;
+  });
 }
 
-/** One Coterie node as a cluster of its own. */
-export async function startSingle(directory: string, flags: readonly string[]): Promise<{ server: ServerProcess; ports: CoteriePorts }> {
+/** Extra flags of Node itself, for profiles: `COTERIE_BENCH_NODE_FLAGS='--cpu-prof'`. */
+const NODE_FLAGS = (process.env['COTERIE_BENCH_NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '');
+
+function coterie(flags: readonly string[], nodeFlags: readonly string[] = []): ServerProcess {
+  return new ServerProcess(process.execPath, [...NODE_FLAGS, ...nodeFlags, COTERIE, 'node', '--log-level', 'error', ...flags]);
+}
+
+/** One Coterie node as a cluster of its own. `nodeFlags` are Node's. */
+export async function startSingle(
+  directory: string,
+  flags: readonly string[],
+  nodeFlags: readonly string[] = [],
+): Promise<{ server: ServerProcess; ports: CoteriePorts }> {
   const [resp = 0, http = 0, peer = 0] = await freePorts(3);
   const ports = ['--resp-port', String(resp), '--http-port', String(http), '--peer-port', String(peer)];
-  const server = new ServerProcess(process.execPath, [
-    COTERIE,
-    'node',
-    '--data-dir',
-    directory,
-    '--log-level',
-    'error',
-    ...ports,
-    ...flags,
-  ]);
+  const server = coterie(['--data-dir', directory, ...ports, ...flags], nodeFlags);
   await ready(server, http);
   return { server, ports: { resp, http } };
 }
@@ -164,22 +185,7 @@ export async function startCluster(
   });
   const path = join(directory, 'topology.json');
   writeFileSync(path, encodeTopology(topology));
-  const servers = members.map(
-    ({ name }) =>
-      new ServerProcess(process.execPath, [
-        COTERIE,
-        'node',
-        '--name',
-        name,
-        '--topology',
-        path,
-        '--data-dir',
-        join(directory, name),
-        '--log-level',
-        'error',
-        ...flags,
-      ]),
-  );
+  const servers = members.map(({ name }) => coterie(['--name', name, '--topology', path, '--data-dir', join(directory, name), ...flags]));
   const ports = members.map(({ address }) => ({ resp: address.respPort, http: address.httpPort }));
   await Promise.all(servers.map((server, index) => ready(server, ports[index]?.http ?? 0)));
   return { servers, ports };

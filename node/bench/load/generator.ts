@@ -85,6 +85,9 @@ class Client {
     this.#socket.on('error', (error) => {
       throw error;
     });
+    this.#socket.on('end', () => {
+      throw new Error(`the server at port ${port} closed the connection`);
+    });
     if (plan.ratePerSecond === undefined) {
       this.#socket.once('connect', () => {
         for (let i = 0; i < plan.depth; i += 1) this.send(performance.now());

@@ -8,15 +8,12 @@ export interface Protocol {
 }
 
 const CR = 13;
-
-function bulk(value: Buffer | string): Buffer {
-  const bytes = Buffer.from(value as string);
-  return Buffer.concat([Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n')]);
-}
+const CRLF = Buffer.from('\r\n');
 
 const resp: Protocol = {
-  get: (key) => Buffer.concat([Buffer.from('*2\r\n$3\r\nGET\r\n'), bulk(key)]),
-  set: (key, value) => Buffer.concat([Buffer.from('*3\r\n$3\r\nSET\r\n'), bulk(key), bulk(value)]),
+  get: (key) => Buffer.from(`*2\r\n$3\r\nGET\r\n$${key.length}\r\n${key}\r\n`, 'latin1'),
+  set: (key, value) =>
+    Buffer.concat([Buffer.from(`*3\r\n$3\r\nSET\r\n$${key.length}\r\n${key}\r\n$${value.length}\r\n`, 'latin1'), value, CRLF]),
   replyLength: (bytes, from) => {
     const end = bytes.indexOf(CR, from);
     if (end < 0 || end + 1 >= bytes.length) return 0;
@@ -31,17 +28,29 @@ const resp: Protocol = {
 
 function post(path: string, body: string): Buffer {
   return Buffer.from(
-    `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    'latin1',
   );
 }
 
-const base64 = (value: Buffer | string): string => Buffer.from(value as string).toString('base64');
+/** Values are few and used again and again: the generator's own work stays small. */
+const encoded = new WeakMap<Buffer, string>();
+
+function base64(value: Buffer): string {
+  const known = encoded.get(value);
+  if (known !== undefined) return known;
+  const text = value.toString('base64');
+  encoded.set(value, text);
+  return text;
+}
+
+const keyText = (key: string): string => Buffer.from(key, 'latin1').toString('base64');
 const HEAD_END = Buffer.from('\r\n\r\n');
 
 /** etcd v3 by its JSON gateway; reads are serializable: any member answers from its own copy. */
 const etcd: Protocol = {
-  get: (key) => post('/v3/kv/range', JSON.stringify({ key: base64(key), serializable: true })),
-  set: (key, value) => post('/v3/kv/put', JSON.stringify({ key: base64(key), value: base64(value) })),
+  get: (key) => post('/v3/kv/range', `{"key":"${keyText(key)}","serializable":true}`),
+  set: (key, value) => post('/v3/kv/put', `{"key":"${keyText(key)}","value":"${base64(value)}"}`),
   replyLength: (bytes, from) => {
     const end = bytes.indexOf(HEAD_END, from);
     if (end < 0) return 0;
