@@ -46,8 +46,9 @@ async function readTopology(path: string): Promise<Topology> {
   try {
     return parseTopology(JSON.parse(text));
   } catch (error) {
-    if (Error.isError(error) && error.name === 'SyntaxError')
+    if (Error.isError(error) && error.name === 'SyntaxError') {
       throw new CoterieError('SETTING_INVALID', `${path} is not JSON: ${error.message}`);
+    }
     throw error;
   }
 }

@@ -73,8 +73,9 @@ async function get(args: readonly string[], surroundings: Surroundings): Promise
     return EXIT.ok;
   }
   if (json) tell(surroundings, { value: asText(answer.body), valueBase64: Buffer.from(answer.body).toString('base64'), context });
-  else
+  else {
     surroundings.out(answer.body.length > 0 && answer.body.at(-1) !== 10 ? Buffer.concat([answer.body, Buffer.from('\n')]) : answer.body);
+  }
   return EXIT.ok;
 }
 

@@ -38,8 +38,9 @@ async function endpoints(flags: ParsedFlags, surroundings: Surroundings): Promis
   const named = textFlag(flags, 'endpoint') ?? surroundings.variables['COTERIE_ENDPOINT'];
   if (named !== undefined) {
     const url = named.includes('://') ? named : `http://${named}`;
-    if (!URL.canParse(url))
+    if (!URL.canParse(url)) {
       throw new CoterieError('REQUEST_INVALID', `--endpoint must be a URL such as http://127.0.0.1:8401, not ${JSON.stringify(named)}`);
+    }
     return [url.replace(/\/$/, '')];
   }
   const dev = await devEndpoints();

@@ -29,8 +29,9 @@ const DEV: CommandHelp = {
 
 function requestOf(flags: ParsedFlags): DevRequest {
   const ports = textFlag(flags, 'ports') ?? 'fixed';
-  if (ports !== 'fixed' && ports !== 'free')
+  if (ports !== 'fixed' && ports !== 'free') {
     throw new CoterieError('REQUEST_INVALID', `--ports must be fixed or free, not ${JSON.stringify(ports)}`);
+  }
   const nodes = wholeFlag(flags, 'nodes', 1, MOST_NODES);
   const zones = wholeFlag(flags, 'zones', 1, MOST_NODES);
   if (nodes !== undefined && zones !== undefined && zones > nodes) {
