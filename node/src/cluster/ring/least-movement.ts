@@ -41,6 +41,7 @@ class LeastMovement {
   readonly #quota: Int32Array;
   readonly #ceiling: Int32Array;
   readonly #bound: number;
+  #room: Int32Array;
   readonly #previous: readonly (readonly number[])[];
   readonly #replicas: ReplicaSets;
   readonly #random: PseudoRandom;
@@ -52,6 +53,7 @@ class LeastMovement {
     this.#domains = domains;
     this.#Q = Q;
     this.#quota = slotQuotas(domains, targets, Q, held);
+    this.#room = this.#quota;
     this.#ceiling = this.#quota.map((_, member) => {
       const target = (targets.numerator[member] ?? 0) / (targets.denominator[member] ?? 1);
       return Math.max(Math.ceil(target), Math.floor(target + target / SLACK));
@@ -65,15 +67,18 @@ class LeastMovement {
   place(): ReplicaSets {
     this.#keep();
     this.#fill();
-    this.#relieve(this.#quota, 0);
-    this.#relieve(this.#ceiling, Infinity);
-    this.#relieve(this.#quota, this.#bound);
+    this.#relieve(this.#quota, this.#quota, 0);
+    this.#relieve(this.#ceiling, this.#quota, this.#bound);
+    this.#relieve(this.#ceiling, this.#ceiling, this.#bound);
+    this.#relieve(this.#ceiling, this.#ceiling, Infinity);
+    this.#relieve(this.#quota, this.#quota, this.#bound);
     return this.#replicas;
   }
 
-  /** Moves what members hold beyond `limit` to members below their quota, as long as no more than `budget` replicas are new in all. */
-  #relieve(limit: Int32Array, budget: number): void {
+  /** Moves what members hold beyond `limit` to members below `room`, as long as no more than `budget` replicas are new in all. */
+  #relieve(limit: Int32Array, room: Int32Array, budget: number): void {
     const over = (member: number): boolean => (this.#replicas.load[member] ?? 0) > (limit[member] ?? 0);
+    this.#room = room;
     if (this.#moves < budget) this.#moveDirectly(over, budget);
     for (;;) {
       const sources = this.#members(over);
@@ -82,6 +87,10 @@ class LeastMovement {
       if (this.#apply(this.#cheapestPath(sources, true, freeOnly), budget)) continue;
       if (freeOnly || !this.#apply(this.#cheapestPath(sources, false, false), budget)) return;
     }
+  }
+
+  #lacks(member: number): boolean {
+    return (this.#replicas.load[member] ?? 0) < (this.#room[member] ?? 0);
   }
 
   #surplus(member: number): number {
@@ -170,7 +179,7 @@ class LeastMovement {
   #neediest(partition: number, out: number): number | undefined {
     let best: number | undefined;
     for (let into = 0; into < this.#quota.length; into += 1) {
-      if (this.#surplus(into) >= 0 || (best !== undefined && this.#surplus(into) >= this.#surplus(best))) continue;
+      if (!this.#lacks(into) || (best !== undefined && this.#surplus(into) >= this.#surplus(best))) continue;
       if (this.#replicas.mayExchange(partition, out, into)) best = into;
     }
     return best;
@@ -230,7 +239,7 @@ class LeastMovement {
           if (this.#replicas.set(partition).includes(into)) continue;
           meet(into);
           cameBy.set(into, { partition, out: member, into });
-          if (this.#surplus(into) < 0) return into;
+          if (this.#lacks(into)) return into;
           reached.push(into);
         }
       }
