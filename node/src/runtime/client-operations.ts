@@ -187,7 +187,7 @@ export class ClientOperations {
     try {
       const startMs = this.#core.clock.monotonicMs();
       let total = 0;
-      for (let at = '\0\0\0\0\0\0\0\0'; at !== ''; ) {
+      for (let at = '\0\0\0\0\0\0\0\0'; at !== '';) {
         const page = await this.#page(bucket, at, COUNT_PAGE, startMs, options);
         total += page.keys.length;
         at = page.next;
@@ -215,8 +215,7 @@ export class ClientOperations {
     const startMs = clock.monotonicMs();
     const entry = store.tryGet(diskKey);
     if (entry instanceof Pending) return undefined;
-    const result =
-      entry === undefined ? NEVER_WRITTEN : new ObjectRead(entry.value, topology, bucket, key, clock.wallMs(), CHECKSUM);
+    const result = entry === undefined ? NEVER_WRITTEN : new ObjectRead(entry.value, topology, bucket, key, clock.wallMs(), CHECKSUM);
     metrics.readMs.observe(clock.monotonicMs() - startMs);
     return result;
   }

@@ -123,4 +123,3 @@ export class Leases {
     this.#counterEnd = counterEnd;
   }
 }
-

@@ -123,7 +123,9 @@ export class LocalStore {
     const incoming = readHeader(bytes);
     if (!this.#leases.observe(incoming.newest)) {
       done(
-        new CoterieError('CLOCK_SKEW', `an object is ${String(incoming.newest.ms)} ms in time, too far ahead of this node's clock`, { outcome: 'none' }),
+        new CoterieError('CLOCK_SKEW', `an object is ${String(incoming.newest.ms)} ms in time, too far ahead of this node's clock`, {
+          outcome: 'none',
+        }),
       );
       return;
     }

@@ -101,7 +101,9 @@ export class PeerPolicy implements HandshakePolicy {
 
   /** A peer that refuses this store because its slot was given to another one; not one that this node has itself turned away. */
   refusedBy(transport: Transport): PeerStatus | undefined {
-    return transport.peers().find(({ name, state, failure }) => state !== 'connected' && failure?.code === 'PEER_REMOVED' && !this.#turnedAway.has(name));
+    return transport
+      .peers()
+      .find(({ name, state, failure }) => state !== 'connected' && failure?.code === 'PEER_REMOVED' && !this.#turnedAway.has(name));
   }
 
   /** Answers the notices of peers. */

@@ -8,7 +8,15 @@
 import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, CoterieError, type ErrorCode } from '../base/errors.ts';
 import type { Timer } from '../env/clock.ts';
-import { type Content, newRead, type ReadDependencies, type ReadEvent, type ReadOut, type ReadState, readStep } from '../cluster/quorum/read.ts';
+import {
+  type Content,
+  newRead,
+  type ReadDependencies,
+  type ReadEvent,
+  type ReadOut,
+  type ReadState,
+  readStep,
+} from '../cluster/quorum/read.ts';
 import { verifyChecksum } from '../cluster/versioning/codec.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import { decodeDigestReply, decodeValueReply } from '../transport/messages/replica.ts';
@@ -223,4 +231,3 @@ function expected(error: unknown): ErrorCode {
   if (coded.code === 'INTERNAL') throw error;
   return coded.code;
 }
-

@@ -53,4 +53,3 @@ export class ObjectRead implements ReadResult {
 }
 
 export const NEVER_WRITTEN: ReadResult = { versions: NOTHING, context: undefined };
-

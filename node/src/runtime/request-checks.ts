@@ -13,7 +13,9 @@ export const MOST_SCAN_COUNT = 10_000;
 export function checkKey(key: ByteString, limits: NodeLimits): void {
   if (key.length === 0) throw new CoterieError('KEY_EMPTY', 'a key has at least one byte', { outcome: 'none' });
   if (key.length > limits.keyBytes) {
-    throw new CoterieError('KEY_TOO_LONG', `a key has at most ${String(limits.keyBytes)} bytes, not ${String(key.length)}`, { outcome: 'none' });
+    throw new CoterieError('KEY_TOO_LONG', `a key has at most ${String(limits.keyBytes)} bytes, not ${String(key.length)}`, {
+      outcome: 'none',
+    });
   }
 }
 

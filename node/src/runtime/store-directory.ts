@@ -70,7 +70,10 @@ export async function findIdentity(options: NodeOptions, newStoreId: (drawn: Sto
   }
   if (found.member !== name) throw new CoterieError('DATA_DIR_FOREIGN', `${directory} belongs to member ${found.member}, not ${name}`);
   if (found.retired) {
-    throw new CoterieError('PEER_REMOVED', `store ${found.storeId} in ${directory} was replaced in its slot: empty the directory to join as a new store`);
+    throw new CoterieError(
+      'PEER_REMOVED',
+      `store ${found.storeId} in ${directory} was replaced in its slot: empty the directory to join as a new store`,
+    );
   }
   if (found.dataMade && !hasData) {
     const identity = { ...fresh(), peers: found.peers, removed: [...found.removed, found.storeId] };

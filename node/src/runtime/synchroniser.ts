@@ -196,7 +196,7 @@ export class Synchroniser {
   /** Merges what came, a little at a time; resolves when all of it is durable. */
   async #store(answer: CopyAnswer): Promise<void> {
     const { entries } = answer;
-    for (let from = 0; from < entries.length; ) {
+    for (let from = 0; from < entries.length;) {
       let to = from;
       for (let bytes = 0; to < entries.length && bytes < GROUP_BYTES; to += 1) bytes += entries[to]?.object.length ?? 0;
       const group = entries.slice(from, to);

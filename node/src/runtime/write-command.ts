@@ -65,7 +65,16 @@ export function bodyHash(command: WriteCommand): ByteString {
 }
 
 function hashBytes({ hi, lo }: Hash64): ByteString {
-  return String.fromCharCode(hi >>> 24, (hi >>> 16) & 0xff, (hi >>> 8) & 0xff, hi & 0xff, lo >>> 24, (lo >>> 16) & 0xff, (lo >>> 8) & 0xff, lo & 0xff);
+  return String.fromCharCode(
+    hi >>> 24,
+    (hi >>> 16) & 0xff,
+    (hi >>> 8) & 0xff,
+    hi & 0xff,
+    lo >>> 24,
+    (lo >>> 16) & 0xff,
+    (lo >>> 8) & 0xff,
+    lo & 0xff,
+  );
 }
 
 /** The client's operation id as a byte string. @throws CoterieError OPERATION_ID_INVALID */

@@ -46,7 +46,12 @@ const ID = '0123456789abcdef0123456789abcdef';
 
 export function topologyOf(spec: ClusterSpec): Topology {
   const names = Array.from({ length: spec.nodes }, (_, i) => `node-${String(i + 1)}`);
-  const defaults = { consistency: 'eventual', R: Math.floor(spec.n / 2) + 1, W: Math.floor(spec.n / 2) + 1, blindWrites: 'newest' } as const;
+  const defaults = {
+    consistency: 'eventual',
+    R: Math.floor(spec.n / 2) + 1,
+    W: Math.floor(spec.n / 2) + 1,
+    blindWrites: 'newest',
+  } as const;
   const buckets = (spec.buckets ?? [{}]).map((bucket, i) => ({
     ...defaults,
     id: bucketId(i),
@@ -175,7 +180,11 @@ export class VirtualCluster {
   }
 
   async ready(): Promise<void> {
-    await this.until(() => this.up.every((node) => node.ready().ready && node.cluster().members.every(({ state, name }) => state !== 'unreachable' || this.#isDown(name))));
+    await this.until(() =>
+      this.up.every(
+        (node) => node.ready().ready && node.cluster().members.every(({ state, name }) => state !== 'unreachable' || this.#isDown(name)),
+      ),
+    );
   }
 
   /** Ends the process without a word; its disk stays as the system has it, or as a loss of power leaves it. */
@@ -261,7 +270,8 @@ export async function scenario(spec: ClusterSpec, run: (cluster: VirtualCluster)
     },
     { turns: 3_000_000, virtualMs: 3_600_000 },
   );
-  if (failure !== undefined) throw failure;
+  if (Error.isError(failure)) throw failure;
+  if (failure !== undefined) throw new Error('the scenario threw what is no error');
   const [first] = cluster.world.failures;
   if (first !== undefined) throw new Error(`${first.checker}: ${first.message}`);
 }

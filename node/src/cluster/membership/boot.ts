@@ -2,7 +2,7 @@
  * Boots, actors and rewinds: how a store never mints a dot twice, and notices that its disk went back in time.
  *
  * A boot's number is (sequence x 2^24 + 24 random bits). The sequence grows by one a boot; the random bits tell apart two boots that both
- * grew from the same older disk. A store keeps the numbers of its latest boots; what a peer remembers of it must be one of them.
+ * grew from the same older disk. A store keeps a record of its latest boots; what a peer remembers of it (boot, lease) must fit one of them.
  *
  * An actor is (store id, actor epoch). The epoch is a random u32, taken anew at every boot that no orderly stop came before, and when a
  * rewind is noticed: a rewound disk then cannot lead to an actor that was used after the disk's state was taken, not even unnoticed.
@@ -33,7 +33,8 @@ export interface BootDraw {
 /** The identity to make durable before this boot does anything. */
 export function beginBoot(last: StoreIdentity, draw: BootDraw, nowMs: number, timeLeaseMs: number): StoreIdentity {
   const boot = (bootSequence(last.boot) + 1) * NONCE + (draw.nonce >>> 8);
-  const common = { ...last, boot, boots: [...last.boots, boot].slice(-BOOTS_KEPT), clean: false, lease: last.lease + 1 };
+  const lease = last.lease + 1;
+  const common = { ...last, boot, boots: [...last.boots, { boot, lease }].slice(-BOOTS_KEPT), clean: false, lease };
   // A ceiling far ahead of a wall clock that was set back must not be raised further.
   const ceilingMs = Math.max(last.ceilingMs, nowMs + timeLeaseMs);
   if (last.clean) return { ...common, ceilingMs, counterEnd: last.counterUsed + COUNTER_LEASE };
@@ -57,15 +58,15 @@ export type Continuity =
  * @param atBoot the identity as `beginBoot` made it in this boot
  */
 export function continuity(atBoot: StoreIdentity, remembered: PeerMemory): Continuity {
-  if (remembered.boot === atBoot.boot) return { kind: 'same' };
-  if (!atBoot.boots.includes(remembered.boot)) {
+  const at = atBoot.boots.findLastIndex((record) => record.boot === remembered.boot);
+  if (at < 0)
     return { kind: 'rewound', why: `boot ${String(bootSequence(remembered.boot))} that a peer saw is not in this store's memory` };
-  }
-  // Every lease that an earlier boot took is older than the one that this boot began with.
-  if (remembered.lease >= atBoot.lease) {
-    return { kind: 'rewound', why: `a peer saw lease ${String(remembered.lease)}, this boot began with ${String(atBoot.lease)}` };
-  }
-  return { kind: 'same' };
+  const next = atBoot.boots[at + 1];
+  if (next === undefined || remembered.lease < next.lease) return { kind: 'same' };
+  return {
+    kind: 'rewound',
+    why: `a peer saw lease ${String(remembered.lease)} of a boot that, here, ended before lease ${String(next.lease)}`,
+  };
 }
 
 /**
@@ -74,12 +75,14 @@ export function continuity(atBoot: StoreIdentity, remembered: PeerMemory): Conti
 export function afterRewind(identity: StoreIdentity, remembered: PeerMemory, draw: BootDraw): StoreIdentity {
   const sequence = Math.max(bootSequence(identity.boot), bootSequence(remembered.boot)) + 1;
   const boot = sequence * NONCE + (draw.nonce >>> 8);
+  const lease = Math.max(identity.lease, remembered.lease) + 1;
   return {
     ...identity,
     ...newActor(identity, draw.actorEpoch),
     boot,
-    boots: [...identity.boots, remembered.boot, boot].slice(-BOOTS_KEPT),
-    lease: Math.max(identity.lease, remembered.lease) + 1,
+    // The boot that the peer saw is taken in as one of this store's: the next peer that saw it finds nothing amiss.
+    boots: [...identity.boots, { boot: remembered.boot, lease }, { boot, lease }].slice(-BOOTS_KEPT),
+    lease,
     synchronised: false,
     progress: { sources: {} },
   };

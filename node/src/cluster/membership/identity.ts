@@ -24,14 +24,21 @@ export interface PeerMemory {
   readonly actorEpoch: number;
 }
 
+/** A boot of this store. */
+export interface BootRecord {
+  readonly boot: number;
+  /** The first lease that it took: every lease of the boot before is lower. */
+  readonly lease: number;
+}
+
 export interface StoreIdentity {
   readonly clusterId: ClusterId;
   readonly storeId: StoreId;
   readonly member: MemberName;
   /** This boot's number, see boot.ts. 0 before the first. */
   readonly boot: number;
-  /** The numbers of the latest boots, oldest first, this one last. */
-  readonly boots: readonly number[];
+  /** The latest boots, oldest first, this one last. */
+  readonly boots: readonly BootRecord[];
   readonly actorEpoch: number;
   /** How many leases (of counters or of time) the store has taken in its life: it dates the file. */
   readonly lease: number;
@@ -136,7 +143,10 @@ function checked(body: Partial<Record<keyof StoreIdentity, unknown>>, where: str
     storeId: storeId(String(body.storeId)),
     member: memberName(String(body.member)),
     boot: count('boot'),
-    boots: list('boots').map((boot) => whole(boot, where, 'boots')),
+    boots: list('boots').map((record) => {
+      const { boot, lease } = (record ?? {}) as Partial<Record<keyof BootRecord, unknown>>;
+      return { boot: whole(boot, where, 'boots'), lease: whole(lease, where, 'boots') };
+    }),
     actorEpoch: count('actorEpoch'),
     lease: count('lease'),
     counterEnd: count('counterEnd'),

@@ -15,5 +15,8 @@ export function topologyDigest(topology: Topology): ByteString {
   const text = JSON.stringify([clusterId, epoch, N, Q, tokenHash, tokenSeed, definitions, members, partitions]);
   const bytes = fromByteString(text);
   const { hi, lo } = halfSipHash64Bytes(KEY, bytes, 0, bytes.length, { hi: 0, lo: 0 });
-  return String.fromCharCode(...[24, 16, 8, 0].map((shift) => (hi >>> shift) & 0xff), ...[24, 16, 8, 0].map((shift) => (lo >>> shift) & 0xff));
+  return String.fromCharCode(
+    ...[24, 16, 8, 0].map((shift) => (hi >>> shift) & 0xff),
+    ...[24, 16, 8, 0].map((shift) => (lo >>> shift) & 0xff),
+  );
 }

@@ -58,7 +58,7 @@ export function gatherStep(state: GatherState, event: GatherEvent, out: GatherOu
     case 'start':
       state.gone = state.others & ~event.reachable;
       if (state.gone !== 0) state.code = 'PEER_UNREACHABLE';
-      if (enough(state)) {
+      if (state.need > 0 && enough(state)) {
         state.asked = state.others & event.reachable;
         const { asked } = state;
         for (let replica = 0; asked >>> replica !== 0; replica += 1) if ((asked & (1 << replica)) !== 0) out.askValue(replica);
@@ -69,7 +69,11 @@ export function gatherStep(state: GatherState, event: GatherEvent, out: GatherOu
       if (event.content.digest === state.expected) state.equal |= 1 << event.replica;
       if (event.content.digest !== state.merged.digest) {
         state.merged =
-          state.merged.digest === '' ? event.content : event.content.digest === '' ? state.merged : state.merge(state.merged, event.content);
+          state.merged.digest === ''
+            ? event.content
+            : event.content.digest === ''
+              ? state.merged
+              : state.merge(state.merged, event.content);
       }
       break;
     case 'failed':

@@ -3,8 +3,8 @@
  *
  * Invariants:
  * - the answer holds everything that the R answers counted hold; replicas that failed, are damaged or do not count add nothing to R.
- * - where the answers counted differ, the answer is given only after the merged object is at max(R, N-R+1) replicas, so that no later read
- *   with the same R goes back behind it ("blocking" repair; compare Cassandra's monotonic reads).
+ * - where the answers counted differ, the answer is given only after the merged object is at R replicas; so with R > N/2 no later read with the
+ *   same R goes back behind it ("blocking" repair; compare Cassandra's monotonic reads).
  * - what turns out to be stale is repaired, also after the answer, until every replica asked has answered or its time is over.
  * - a hedge asks one more replica for the value, once per read.
  * - values and digests are opaque; a digest is equal exactly when the objects are. `''` is the digest of a key that was never written.
@@ -57,8 +57,8 @@ export interface ReadDependencies {
 export interface ReadState {
   readonly n: number;
   readonly r: number;
-  /** Replicas that must hold a merged object before it is answered. */
-  readonly holders: number;
+  /** So many equal copies meet every other read's R, and every write's W that overlaps it: max(R, N-R+1). */
+  readonly overlap: number;
   readonly deps: ReadDependencies;
   /** Bits by replica: questions under way. */
   valueAsked: number;
@@ -88,7 +88,7 @@ export function newRead(n: number, r: number, deps: ReadDependencies): ReadState
   return {
     n,
     r,
-    holders: Math.max(r, n - r + 1),
+    overlap: Math.max(r, n - r + 1),
     deps,
     valueAsked: 0,
     digestAsked: 0,
@@ -194,7 +194,10 @@ function advance(state: ReadState, out: ReadOut): void {
   if (!state.answered && state.n - bits(state.gone) < state.r) {
     state.answered = true;
     state.over = true;
-    out.fail('NO_QUORUM', `${String(state.r)} replicas must answer, and ${String(bits(state.gone))} of ${String(state.n)} cannot (${state.code ?? ''})`);
+    out.fail(
+      'NO_QUORUM',
+      `${String(state.r)} replicas must answer, and ${String(bits(state.gone))} of ${String(state.n)} cannot (${state.code ?? ''})`,
+    );
   }
   if (!state.over) {
     if (state.merged === undefined) {
@@ -228,8 +231,8 @@ function resolve(state: ReadState, merged: Content, out: ReadOut): void {
       stale |= bit;
     }
   }
-  // Either all that were heard agree, or enough hold it already, whatever the others have: every later read meets one of these.
-  if (!state.answered && (holders === bits(state.known) || holders >= state.holders)) {
+  // Either all that were heard agree, or so many that what the others have cannot have been answered before.
+  if (!state.answered && (holders === bits(state.known) || holders >= state.overlap)) {
     state.answered = true;
     out.answer(merged, state.absorbed.length > 1);
   }
@@ -245,13 +248,18 @@ function resolve(state: ReadState, merged: Content, out: ReadOut): void {
     for (let replica = 0; replica < state.n; replica += 1) if ((stale & (1 << replica)) !== 0) out.repair(replica, bytes);
   }
   if (state.answered) return;
+  if (holders >= state.r) {
+    state.answered = true;
+    out.answer(merged, true);
+    return;
+  }
   // What is being repaired or has yet to answer may still come to hold it.
-  if (holders + bits(state.repairing | ((state.valueAsked | state.digestAsked) & ~state.known)) >= state.holders) return;
+  if (holders + bits(state.repairing | ((state.valueAsked | state.digestAsked) & ~state.known)) >= state.r) return;
   state.answered = true;
   state.over = true;
   out.fail(
     'NO_QUORUM',
-    `the replicas differed, and the newest version is at ${String(holders)} of the ${String(state.holders)} that a read waits for`,
+    `the replicas differed, and the newest version is at ${String(holders)} of the ${String(state.r)} replicas that a read waits for`,
   );
 }
 

@@ -76,7 +76,7 @@ export function writeStep(state: WriteState, event: WriteEvent, out: WriteOut): 
       else if (state.code !== event.code) state.mixed = true;
       if (!state.answered && state.n - bits(state.failed) < state.w) {
         state.answered = true;
-        out.fail(failureCode(state), `${count(state)}; the others failed${state.mixed ? '' : ` with ${event.code}`}`, 'unknown');
+        out.fail(failureCode(state), `${count(state)}; the others failed${state.mixed ? '' : ` (${event.code})`}`, 'unknown');
       }
       break;
     case 'deadline':
@@ -98,9 +98,9 @@ function count(state: WriteState): string {
   return `${String(bits(state.acked))} of the ${String(state.w)} acknowledgements needed were had`;
 }
 
-/** Disk failures keep their code where nothing else went wrong; all else is a time-out, whose outcome is unknown by definition. */
+/** The failure's own code where all replicas, the coordinator's too, failed alike; else a time-out, whose outcome is unknown by definition. */
 function failureCode(state: WriteState): ErrorCode {
-  return !state.mixed && (state.code === 'DISK_FULL' || state.code === 'DISK_FAILED') ? state.code : 'TIMEOUT';
+  return bits(state.failed) === state.n && !state.mixed ? (state.code ?? 'TIMEOUT') : 'TIMEOUT';
 }
 
 /** The number of set bits of a 32-bit integer (Hacker's Delight, 5-1). */

@@ -33,7 +33,7 @@ export interface CoordinateAnswer {
 
 const EMPTY = new Uint8Array(0);
 
-const KINDS: Readonly<Record<CoordinateKind, number>> = {
+const KINDS: Readonly<Record<CoordinateKind, coterie.peer.MutationKind>> = {
   put: MutationKind.MUTATION_PUT,
   delete: MutationKind.MUTATION_DELETE,
   expire: MutationKind.MUTATION_EXPIRE,
@@ -71,13 +71,13 @@ export function decodeCoordinate(payload: Uint8Array): CoordinateMessage {
   };
 }
 
-function kindOf(value: number): CoordinateKind {
+function kindOf(value: coterie.peer.MutationKind): CoordinateKind {
   switch (value) {
-    case KINDS.put:
+    case MutationKind.MUTATION_PUT:
       return 'put';
-    case KINDS.delete:
+    case MutationKind.MUTATION_DELETE:
       return 'delete';
-    case KINDS.expire:
+    case MutationKind.MUTATION_EXPIRE:
       return 'expire';
     default:
       throw new CoterieError('FRAME_INVALID', `there is no mutation ${String(value)}`);

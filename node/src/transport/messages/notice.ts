@@ -37,7 +37,7 @@ export function decodeNotice(payload: Uint8Array): StoreNotice {
     lease: u53(message.lease, 'lease'),
     actorEpoch: message.actorEpoch,
     synchronised: message.synchronised,
-    removed: (message.removed ?? []).map(idOf),
+    removed: message.removed.map(idOf),
   };
 }
 

@@ -47,7 +47,7 @@ export function encodeListAnswer(answer: ListAnswer): Uint8Array {
 /** @throws CoterieError FRAME_INVALID */
 export function decodeListAnswer(payload: Uint8Array): ListAnswer {
   const message = decodeWire(ListReply, payload);
-  const entries = (message.entries ?? []).map((entry) => ({
+  const entries = message.entries.map((entry) => ({
     key: toByteString(entry.key ?? NOTHING),
     digest: toByteString(entry.digest ?? NOTHING),
     live: entry.live ?? false,
@@ -95,6 +95,6 @@ export function encodeCopyAnswer(answer: CopyAnswer): Uint8Array {
 /** @throws CoterieError FRAME_INVALID */
 export function decodeCopyAnswer(payload: Uint8Array): CopyAnswer {
   const message = decodeWire(CopyReply, payload);
-  const entries = (message.entries ?? []).map((entry) => ({ key: toByteString(entry.key ?? NOTHING), object: entry.object ?? NOTHING }));
+  const entries = message.entries.map((entry) => ({ key: toByteString(entry.key ?? NOTHING), object: entry.object ?? NOTHING }));
   return { entries, next: message.next.length === 0 ? undefined : toByteString(message.next), synchronised: message.synchronised };
 }

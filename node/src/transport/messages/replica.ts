@@ -34,7 +34,8 @@ export interface ReplicaDigest {
 /** @throws CoterieError FRAME_INVALID */
 export function decodeDigestReply(payload: Uint8Array): ReplicaDigest {
   const message = decodeWire(DigestReply, payload);
-  if (message.digest.length !== 0 && message.digest.length !== DIGEST_BYTES) throw new CoterieError('FRAME_INVALID', 'a digest has 8 bytes');
+  const { length } = message.digest;
+  if (length !== 0 && length !== DIGEST_BYTES) throw new CoterieError('FRAME_INVALID', 'a digest has 8 bytes');
   return { digest: toByteString(message.digest), counts: message.counts };
 }
 

@@ -1,0 +1,200 @@
+import { describe, expect, test } from '@jest/globals';
+
+import type { ErrorCode } from '../../src/base/errors.ts';
+import { gatherStep, type GatherEvent, type GatherOut, type GatherState, newGather } from '../../src/cluster/quorum/gather.ts';
+import {
+  type Content,
+  NEVER_WRITTEN,
+  newRead,
+  type ReadEvent,
+  type ReadOut,
+  type ReadState,
+  readStep,
+} from '../../src/cluster/quorum/read.ts';
+import { acknowledged, newWrite, timedOut, type WriteOut, type WriteState, writeStep } from '../../src/cluster/quorum/write.ts';
+import { fields, play, transcripts } from './transcript.ts';
+
+const DATA = new URL('testdata/', import.meta.url);
+
+/** In transcripts an object is a set of letters, `-` one that was never written; merging joins the sets. */
+function content(letters: string | undefined): Content {
+  return letters === undefined || letters === '-' ? NEVER_WRITTEN : { digest: letters, bytes: Buffer.from(letters) };
+}
+
+function merge(a: Content, b: Content): Content {
+  return content([...new Set(a.digest + b.digest)].sort().join(''));
+}
+
+function show({ digest }: Content): string {
+  return digest === '' ? '-' : digest;
+}
+
+function mask(text: string): number {
+  return [...text].reduce((bits, digit) => bits | (1 << Number(digit)), 0);
+}
+
+class ReadTranscript implements ReadOut {
+  #effects: string[] = [];
+  #state: ReadState | undefined;
+
+  readonly run = (command: string): string[] => {
+    const [verb = '', ...words] = command.split(' ');
+    this.#effects = [];
+    if (verb === 'read') {
+      const { n, r, up, from } = fields(words);
+      this.#state = newRead(Number(n), Number(r), { merge });
+      this.#step({ kind: 'start', reachable: mask(up ?? ''), source: Number(from) });
+    } else {
+      this.#step(this.#event(verb, words));
+    }
+    return this.#effects;
+  };
+
+  #event(verb: string, [replica = '0', what]: string[]): ReadEvent {
+    const at = { replica: Number(replica) };
+    switch (verb) {
+      case 'value':
+        return { kind: 'value', ...at, content: content(what) };
+      case 'digest':
+        return { kind: 'digest', ...at, digest: content(what).digest };
+      case 'value-failed':
+        return { kind: 'valueFailed', ...at, code: (what ?? 'TIMEOUT') as ErrorCode };
+      case 'digest-failed':
+        return { kind: 'digestFailed', ...at, code: (what ?? 'TIMEOUT') as ErrorCode };
+      case 'repaired':
+        return { kind: 'repaired', ...at };
+      case 'repair-failed':
+        return { kind: 'repairFailed', ...at };
+      case 'hedge':
+        return { kind: 'hedge' };
+      case 'deadline':
+        return { kind: 'deadline' };
+      default:
+        throw new Error(`no command ${verb}`);
+    }
+  }
+
+  #step(event: ReadEvent): void {
+    if (this.#state === undefined) throw new Error('a transcript begins with a read');
+    readStep(this.#state, event, this);
+  }
+
+  askValue(replica: number, hedged: boolean): void {
+    this.#effects.push(`ask ${String(replica)} for its value${hedged ? ' (hedge)' : ''}`);
+  }
+
+  askDigest(replica: number): void {
+    this.#effects.push(`ask ${String(replica)} for its digest`);
+  }
+
+  repair(replica: number, bytes: Uint8Array): void {
+    this.#effects.push(`repair ${String(replica)} with ${Buffer.from(bytes).toString()}`);
+  }
+
+  answer(answered: Content, merged: boolean): void {
+    this.#effects.push(`answer ${show(answered)}${merged ? ' (merged)' : ''}`);
+  }
+
+  fail(code: ErrorCode, message: string): void {
+    this.#effects.push(`fail ${code}: ${message}`);
+  }
+
+  settle(): void {
+    this.#effects.push('settled');
+  }
+}
+
+class WriteTranscript implements WriteOut {
+  #effects: string[] = [];
+  #state: WriteState | undefined;
+
+  readonly run = (command: string): string[] => {
+    const [verb = '', replica = '0', code = 'TIMEOUT'] = command.split(' ');
+    this.#effects = [];
+    if (verb === 'write') {
+      const { n, w } = fields(command.split(' ').slice(1));
+      this.#state = newWrite(Number(n), Number(w));
+      return [];
+    }
+    if (this.#state === undefined) throw new Error('a transcript begins with a write');
+    switch (verb) {
+      case 'acknowledged':
+        writeStep(this.#state, acknowledged(Number(replica)), this);
+        break;
+      case 'failed':
+        writeStep(this.#state, { kind: 'failed', replica: Number(replica), code: code as ErrorCode }, this);
+        break;
+      case 'deadline':
+        writeStep(this.#state, timedOut(), this);
+        break;
+      default:
+        throw new Error(`no command ${verb}`);
+    }
+    return this.#effects;
+  };
+
+  acknowledge(): void {
+    this.#effects.push('acknowledge');
+  }
+
+  fail(code: ErrorCode, message: string, outcome: string): void {
+    this.#effects.push(`fail ${code}, outcome ${outcome}: ${message}`);
+  }
+
+  settle(): void {
+    this.#effects.push('settled');
+  }
+}
+
+class GatherTranscript implements GatherOut {
+  #effects: string[] = [];
+  #state: GatherState | undefined;
+
+  readonly run = (command: string): string[] => {
+    const [verb = '', ...words] = command.split(' ');
+    this.#effects = [];
+    if (verb === 'gather') {
+      const { need, others, up, own } = fields(words);
+      this.#state = newGather({ need: Number(need), others: mask(others ?? ''), expected: content(own).digest, merge });
+      this.#step({ kind: 'start', reachable: mask(up ?? '') });
+    } else {
+      const [replica = '0', what] = words;
+      const at = { replica: Number(replica) };
+      if (verb === 'value') this.#step({ kind: 'value', ...at, content: content(what) });
+      else if (verb === 'failed') this.#step({ kind: 'failed', ...at, code: (what ?? 'TIMEOUT') as ErrorCode });
+      else if (verb === 'deadline') this.#step({ kind: 'deadline' });
+      else throw new Error(`no command ${verb}`);
+    }
+    return this.#effects;
+  };
+
+  #step(event: GatherEvent): void {
+    if (this.#state === undefined) throw new Error('a transcript begins with a gather');
+    gatherStep(this.#state, event, this);
+  }
+
+  askValue(replica: number): void {
+    this.#effects.push(`ask ${String(replica)} for its value`);
+  }
+
+  done(merged: Content, unanimous: boolean): void {
+    this.#effects.push(`done ${show(merged)}${unanimous ? ' (all the same)' : ''}`);
+  }
+
+  fail(code: ErrorCode, message: string): void {
+    this.#effects.push(`fail ${code}: ${message}`);
+  }
+}
+
+const MACHINES = { read: ReadTranscript, write: WriteTranscript, gather: GatherTranscript } as const;
+
+for (const machine of ['read', 'write', 'gather'] as const) {
+  describe(machine, () => {
+    for (const name of transcripts(DATA, machine)) {
+      test(name, () => {
+        const { actual, expected } = play(new URL(name, DATA), new MACHINES[machine]().run);
+        expect(actual).toBe(expected);
+      });
+    }
+  });
+}

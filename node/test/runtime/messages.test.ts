@@ -1,0 +1,120 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+
+import { fromByteString } from '../../src/base/bytes.ts';
+import { storeId } from '../../src/base/ids.ts';
+import {
+  decodeCoordinate,
+  decodeCoordinateAnswer,
+  encodeCoordinate,
+  encodeCoordinateAnswer,
+} from '../../src/transport/messages/coordinate.ts';
+import { HotEncoder } from '../../src/transport/messages/hot-encoder.ts';
+import { decodeNotice, encodeNotice } from '../../src/transport/messages/notice.ts';
+import {
+  decodeCopyAnswer,
+  decodeCopyQuestion,
+  decodeListAnswer,
+  decodeListQuestion,
+  encodeCopyAnswer,
+  encodeCopyQuestion,
+  encodeListAnswer,
+  encodeListQuestion,
+} from '../../src/transport/messages/ranges.ts';
+import { decodeDigestReply, decodeReadRequest, decodeValueReply, decodeWriteRequest } from '../../src/transport/messages/replica.ts';
+import { coterie } from '../../src/transport/wire.ts';
+
+const { ReadRequest, ValueReply, DigestReply, WriteRequest } = coterie.peer;
+
+const KEY = fc.uint8Array({ minLength: 11, maxLength: 1100 }).map((bytes) => Buffer.from(bytes).toString('latin1'));
+const OBJECT = fc.oneof(
+  fc.uint8Array({ minLength: 1, maxLength: 300 }),
+  fc.integer({ min: 1, max: 70_000 }).map((length) => new Uint8Array(length).fill(7)),
+);
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
+
+describe('the encodings written by hand', () => {
+  const encoder = new HotEncoder();
+
+  test('are those of protobufjs, byte for byte, and come back', () => {
+    fc.assert(
+      fc.property(KEY, OBJECT, fc.boolean(), (key, object, counts) => {
+        const bytes = fromByteString(key);
+        expect(hex(encoder.readRequest(key))).toBe(hex(ReadRequest.encode({ key: bytes }).finish()));
+        expect(decodeReadRequest(encoder.readRequest(key))).toBe(key);
+        expect(hex(encoder.writeRequest(key, object))).toBe(hex(WriteRequest.encode({ key: bytes, object }).finish()));
+        const write = decodeWriteRequest(encoder.writeRequest(key, object));
+        expect([write.key, hex(write.object)]).toEqual([key, hex(object)]);
+        const flag = counts ? { counts } : {};
+        expect(hex(encoder.valueReply(object, counts))).toBe(hex(ValueReply.encode({ found: true, ...flag, object }).finish()));
+        const value = decodeValueReply(encoder.valueReply(object, counts));
+        expect([hex(value.object ?? new Uint8Array(0)), value.counts]).toEqual([hex(object), counts]);
+        expect(hex(encoder.valueReply(undefined, counts))).toBe(hex(ValueReply.encode(flag).finish()));
+        expect(decodeValueReply(encoder.valueReply(undefined, counts))).toEqual({ object: undefined, counts });
+        const digest = fromByteString(key.slice(0, 8));
+        expect(hex(encoder.digestReply(digest, counts))).toBe(hex(DigestReply.encode({ digest, ...flag }).finish()));
+        expect(decodeDigestReply(encoder.digestReply(digest, counts))).toEqual({ digest: key.slice(0, 8), counts });
+        expect(decodeDigestReply(encoder.digestReply(undefined, counts))).toEqual({ digest: '', counts });
+      }),
+      { numRuns: 200, seed: 3 },
+    );
+  });
+
+  test('a short key, a digest of another length, and nonsense are refused', () => {
+    const code = (call: () => unknown): string | undefined => {
+      try {
+        call();
+        return undefined;
+      } catch (error) {
+        return (error as { code?: string }).code;
+      }
+    };
+    expect(code(() => decodeReadRequest(encoder.readRequest('0123456789')))).toBe('FRAME_INVALID');
+    expect(code(() => decodeDigestReply(encoder.digestReply(new Uint8Array(7), true)))).toBe('FRAME_INVALID');
+    expect(code(() => decodeWriteRequest(new Uint8Array([0x0a, 0xff])))).toBe('FRAME_INVALID');
+    expect(code(() => decodeNotice(new Uint8Array(0)))).toBe('FRAME_INVALID');
+  });
+});
+
+describe('the other messages', () => {
+  test('come back as they were', () => {
+    const command = {
+      bucket: 3,
+      key: 'k\xff',
+      kind: 'put' as const,
+      value: Buffer.from('value'),
+      expireAtMs: 2 ** 48 - 1,
+      keepTtl: true,
+      w: 2,
+      context: Buffer.from('context'),
+      operationId: '0123456789abcdef',
+    };
+    expect(decodeCoordinate(encodeCoordinate(command))).toEqual(command);
+    const bare = { ...command, kind: 'delete' as const, context: undefined, operationId: undefined, keepTtl: false, expireAtMs: 0 };
+    expect(decodeCoordinate(encodeCoordinate(bare))).toEqual(bare);
+    for (const flag of [true, false]) {
+      const answer = { context: Buffer.from('c'), existed: flag, siblings: flag ? 2 : 0, changed: flag };
+      expect({ ...decodeCoordinateAnswer(encodeCoordinateAnswer(answer)) }).toEqual(answer);
+    }
+    const list = { bucket: 1, from: '\0'.repeat(8), to: '', limit: 10 };
+    expect(decodeListQuestion(encodeListQuestion(list))).toEqual(list);
+    const listed = { entries: [{ key: 'key', digest: '12345678', live: false }], end: 'end', counts: true };
+    expect(decodeListAnswer(encodeListAnswer(listed))).toEqual(listed);
+    expect(decodeListAnswer(encodeListAnswer({ entries: [], end: '', counts: false }))).toEqual({ entries: [], end: '', counts: false });
+    expect(decodeCopyQuestion(encodeCopyQuestion({ from: 'x', maxBytes: 5 }))).toEqual({ from: 'x', maxBytes: 5 });
+    const copied = { entries: [{ key: 'key', object: Buffer.from('o') }], next: undefined, synchronised: true };
+    expect(decodeCopyAnswer(encodeCopyAnswer(copied))).toEqual(copied);
+    const notice = {
+      storeId: storeId('a'.repeat(32)),
+      boot: 2 ** 52,
+      lease: 7,
+      actorEpoch: 0xffff_ffff,
+      synchronised: true,
+      removed: [storeId('b'.repeat(32))],
+    };
+    expect(decodeNotice(encodeNotice(notice))).toEqual(notice);
+  });
+});
