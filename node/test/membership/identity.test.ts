@@ -64,8 +64,9 @@ describe('the identity file', () => {
       bad[at] = (bad[at] ?? 0) ^ 0x10;
       expect(['DATA_DAMAGED', 'DATA_DIR_NEWER']).toContain(code(() => decodeIdentity(bad, 'f')));
     }
-    for (let length = 0; length < bytes.length; length += 1)
+    for (let length = 0; length < bytes.length; length += 1) {
       expect(code(() => decodeIdentity(bytes.slice(0, length), 'f'))).toBe('DATA_DAMAGED');
+    }
     expect(code(() => decodeIdentity(new Uint8Array([...bytes, 10]), 'f'))).toBe('DATA_DAMAGED');
   });
 
@@ -122,9 +123,10 @@ describe('boots', () => {
           expect(continuity(now, memoryOf(seen)).kind).toBe('same');
           // The disk goes back to an earlier state, and starts from there so many times before it meets the peer.
           const back = b % disks.length;
-          let again = disks[back] ?? blank();
+          const old = disks[back] ?? blank();
+          let again = old;
           for (let i = 0; i < boots; i += 1) again = boot(again);
-          const later = disks.slice(back + 1).filter((disk) => disk.boot !== disks[back]?.boot || disk.lease > (disks[back]?.lease ?? 0));
+          const later = disks.slice(back + 1).filter((disk) => disk.boot !== old.boot || disk.lease > old.lease);
           for (const disk of later) expect(continuity(again, memoryOf(disk)).kind).toBe('rewound');
         },
       ),

@@ -3,7 +3,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 
-import { CoterieError, type ErrorCode } from '../../src/base/errors.ts';
+import type { CoterieError, ErrorCode } from '../../src/base/errors.ts';
 import { readQuorum, writeQuorum } from '../../src/cluster/quorum/legality.ts';
 import { type Content, NEVER_WRITTEN, newRead, type ReadEvent, type ReadOut, readStep } from '../../src/cluster/quorum/read.ts';
 import { acknowledged, bits, newWrite, writeStep } from '../../src/cluster/quorum/write.ts';

@@ -30,7 +30,7 @@ function show({ digest }: Content): string {
 }
 
 function mask(text: string): number {
-  return [...text].reduce((bits, digit) => bits | (1 << Number(digit)), 0);
+  return text.split(/(?=.)/).reduce((bits, digit) => bits | (1 << Number(digit)), 0);
 }
 
 class ReadTranscript implements ReadOut {

@@ -77,20 +77,24 @@ describe('operation ids', () => {
 });
 
 describe('blind writes', () => {
-  test('10,000 through three coordinators end with one value everywhere', () =>
-    scenario({ nodes: 3, n: 3 }, async (cluster) => {
-      await cluster.start();
-      for (let round = 0; round < 100; round += 1) {
-        await Promise.all(
-          Array.from({ length: 100 }, async (_, i) =>
-            cluster.node(i % 3).put('default', 'k', bytes(`${String(round)}-${String(i)}`), {}, { w: 1 + (i % 3) }),
-          ),
-        );
-      }
-      const read = await cluster.node(1).get('default', 'k', { r: 3 });
-      expect(read.versions).toHaveLength(1);
-      await cluster.until(async () => new Set(await cluster.digests('k')).size === 1);
-    }));
+  test(
+    '10,000 through three coordinators end with one value everywhere',
+    () =>
+      scenario({ nodes: 3, n: 3 }, async (cluster) => {
+        await cluster.start();
+        for (let round = 0; round < 100; round += 1) {
+          await Promise.all(
+            Array.from({ length: 100 }, async (_, i) =>
+              cluster.node(i % 3).put('default', 'k', bytes(`${String(round)}-${String(i)}`), {}, { w: 1 + (i % 3) }),
+            ),
+          );
+        }
+        const read = await cluster.node(1).get('default', 'k', { r: 3 });
+        expect(read.versions).toHaveLength(1);
+        await cluster.until(async () => new Set(await cluster.digests('k')).size === 1);
+      }),
+    30_000,
+  );
 
   test('with blindWrites: quorum a coordinator that was away sees what it replaces', () =>
     scenario({ nodes: 3, n: 3, buckets: [{ blindWrites: 'quorum' }] }, async (cluster) => {

@@ -59,8 +59,9 @@ export type Continuity =
  */
 export function continuity(atBoot: StoreIdentity, remembered: PeerMemory): Continuity {
   const at = atBoot.boots.findLastIndex((record) => record.boot === remembered.boot);
-  if (at < 0)
+  if (at < 0) {
     return { kind: 'rewound', why: `boot ${String(bootSequence(remembered.boot))} that a peer saw is not in this store's memory` };
+  }
   const next = atBoot.boots[at + 1];
   if (next === undefined || remembered.lease < next.lease) return { kind: 'same' };
   return {

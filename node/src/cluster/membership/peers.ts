@@ -70,8 +70,9 @@ export function hearNotice(self: StoreIdentity, member: string, said: PeerMemory
   const before = self.peers[member];
   let next = before?.storeId === said.storeId ? remembering(self, member, highest(before, said)) : self;
   const unknown = removed.filter((id) => !self.removed.includes(id));
-  if (unknown.length > 0)
+  if (unknown.length > 0) {
     next = { ...next, removed: [...next.removed, ...unknown], retired: next.retired || unknown.includes(self.storeId) };
+  }
   return next;
 }
 

@@ -77,8 +77,9 @@ export function judgeProgress(progress: CopyProgress, near: Neighbours): Synchro
 /** The walk of `source` to go on with: the one begun, or a new one where its store changed or it was done but not full. */
 export function resumeWalk(progress: CopyProgress, source: string, store: StoreId): Walk {
   const walk = progress.sources[source];
-  if (walk === undefined || walk.storeId !== store || (walk.done && !walk.full))
+  if (walk === undefined || walk.storeId !== store || (walk.done && !walk.full)) {
     return { storeId: store, cursor: '', done: false, full: true };
+  }
   return walk;
 }
 
