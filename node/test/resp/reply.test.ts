@@ -20,7 +20,6 @@ test.each<[string, (writer: ReplyWriter) => void, string, string]>([
   ['bytes', (writer) => writer.bulk(Buffer.from([0, 255, 13, 10])), '$4\r\n\0\xff\r\n\r\n', '$4\r\n\0\xff\r\n\r\n'],
   ['no bytes', (writer) => writer.bulk(new Uint8Array()), '$0\r\n\r\n', '$0\r\n\r\n'],
   ['null', (writer) => writer.nil(), '$-1\r\n', '_\r\n'],
-  ['the null of an array', (writer) => writer.nilArray(), '*-1\r\n', '_\r\n'],
   ['a map', (writer) => writer.map(2), '*4\r\n', '%2\r\n'],
   ['a set', (writer) => writer.set(2), '*2\r\n', '~2\r\n'],
   ['text for people', (writer) => writer.verbatim('hi'), '$2\r\nhi\r\n', '=6\r\ntxt:hi\r\n'],

@@ -27,11 +27,14 @@ export function integerAt(request: RequestParser, index: number): number {
 /** Units of an instant or a span, as the option's name says. */
 export type ExpiryUnit = 'EX' | 'PX' | 'EXAT' | 'PXAT';
 
-/** @throws ReplyError where the instant is not positive or not below 2^53 */
+/** The latest instant that a stored value can hold as its expiry: 48 bits of milliseconds. */
+const LATEST_MS = 2 ** 48 - 1;
+
+/** @throws ReplyError where the instant is not positive or not below 2^48 */
 export function expiryInstant(unit: ExpiryUnit, value: number, nowMs: number, name: string): number {
   const scaled = unit === 'EX' || unit === 'EXAT' ? value * 1000 : value;
   const instant = unit === 'EX' || unit === 'PX' ? nowMs + scaled : scaled;
-  if (value <= 0 || !Number.isSafeInteger(instant)) throw new ReplyError(`ERR invalid expire time in '${name}' command`);
+  if (value <= 0 || instant > LATEST_MS) throw new ReplyError(`ERR invalid expire time in '${name}' command`);
   return instant;
 }
 
@@ -51,7 +54,7 @@ export class ExpiryOptions {
       case 'PX':
       case 'EXAT':
       case 'PXAT':
-        if (this.#unit !== undefined || this.#keep || index + 1 >= request.argc) throw syntaxError();
+        if ((this.#unit ?? option) !== option || this.#keep || index + 1 >= request.argc) throw syntaxError();
         this.#unit = option;
         this.#index = index + 1;
         return 2;

@@ -91,12 +91,7 @@ export class ReplyWriter {
   }
 
   nil(): void {
-    this.#fixed(this.protocol === 3 ? NIL_3 : NIL_2);
-  }
-
-  /** The null where an array was asked for. */
-  nilArray(): void {
-    this.#fixed(this.protocol === 3 ? NIL_3 : NIL_ARRAY_2);
+    this.raw(this.protocol === 3 ? NIL_3 : NIL_2);
   }
 
   array(length: number): void {
@@ -122,10 +117,6 @@ export class ReplyWriter {
     }
     this.#number(61, text.length + 4);
     this.raw(Buffer.from(`txt:${text}\r\n`, 'latin1'));
-  }
-
-  #fixed(bytes: Uint8Array): void {
-    this.raw(bytes);
   }
 
   #line(type: number, text: ByteString): void {
@@ -177,5 +168,4 @@ export class ReplyWriter {
 }
 
 const NIL_2 = Buffer.from('$-1\r\n');
-const NIL_ARRAY_2 = Buffer.from('*-1\r\n');
 const NIL_3 = Buffer.from('_\r\n');

@@ -132,7 +132,7 @@ export const HELLO: Command = {
     }
     if (identity === undefined) {
       throw new ReplyError(
-        'NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time',
+        'NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time',
       );
     }
     call.admit(identity);
@@ -226,7 +226,7 @@ export const CLIENT: Command = {
         writer.verbatim(`${describe(client, call.node.nowMs())}\n`);
         return;
       case 'list':
-        exactly(2);
+        if (request.argc > 2) throw new CoterieError('UNSUPPORTED', 'CLIENT LIST with a filter is not offered');
         writer.verbatim([...call.shared.clients()].map((other) => `${describe(other, call.node.nowMs())}\n`).join(''));
         return;
       case 'setinfo':

@@ -73,8 +73,10 @@ function setter(name: string, since: string, summary: string, unit: ExpiryUnit):
 }
 
 function pastInstant(unit: ExpiryUnit, value: number, nowMs: number, name: string): number {
-  const scaled = unit === 'EX' || unit === 'EXAT' ? value * 1000 : value;
-  if (!Number.isSafeInteger(scaled)) throw new ReplyError(`ERR invalid expire time in '${name}' command`);
+  const seconds = unit === 'EX' || unit === 'EXAT';
+  // As with Redis, what overflows when it becomes milliseconds is wrong even though it is past.
+  if (seconds && !Number.isSafeInteger(value * 1000)) throw new ReplyError(`ERR invalid expire time in '${name}' command`);
+  const scaled = seconds ? value * 1000 : value;
   return unit === 'EX' || unit === 'PX' ? nowMs + scaled : scaled;
 }
 

@@ -4,7 +4,7 @@ import { CoterieError } from '../../../base/errors.ts';
 import type { Call, Command, Shared } from '../command.ts';
 import { globMatches } from '../glob.ts';
 import type { ReplyWriter } from '../reply.ts';
-import { ReplyError, wrongArity } from '../reply-error.ts';
+import { ReplyError, syntaxError, wrongArity } from '../reply-error.ts';
 
 /** The Redis whose replies these are; clients that choose by version look for it. */
 const REDIS_VERSION = '7.0.15';
@@ -187,7 +187,7 @@ function named(call: Call): (Command | undefined)[] {
 function writeInfos(writer: ReplyWriter, commands: readonly (Command | undefined)[]): void {
   writer.array(commands.length);
   for (const command of commands) {
-    if (command === undefined) writer.nilArray();
+    if (command === undefined) writer.nil();
     else writeInfo(writer, command);
   }
 }
@@ -224,7 +224,10 @@ export const COMMAND: Command = {
         return;
       }
       case 'list':
-        if (request.argc !== 2) throw new CoterieError('UNSUPPORTED', 'COMMAND LIST with a filter is not offered');
+        if (request.argc > 2 && request.text(2).toLowerCase() === 'filterby') {
+          throw new CoterieError('UNSUPPORTED', 'COMMAND LIST with a filter is not offered');
+        }
+        if (request.argc > 2) throw syntaxError();
         writer.array(shared.commands().length);
         for (const command of shared.commands()) writer.bulkText(command.name);
         return;
