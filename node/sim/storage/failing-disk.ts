@@ -254,6 +254,8 @@ class Case {
   /** Writes must succeed again: after a full disk in the same process, after a failed call perhaps after a restart. */
   async #resume(process: EngineProcess): Promise<EngineProcess> {
     for (let attempt = 0; attempt < 30; attempt += 1) {
+      // The failure may fall into this very phase.
+      this.#makeRoom();
       const value = this.#random.bytes(20);
       try {
         await process.timeline.run(written(process.engine, new WriteBatch().put(PROBE, value)), MOST_EVENTS);
@@ -309,7 +311,11 @@ class Case {
       await this.#settled(process, 'close', process.engine.close());
       if (process.mount.openNodes().length > 0) this.#fail('closing left files open');
     }
-    const again = await this.#open();
+    let again = await this.#open();
+    if (again === undefined && this.#problem === undefined) {
+      this.#makeRoom();
+      again = await this.#open();
+    }
     if (again === undefined) this.#fail('does not open again');
     else await this.#readAll(again, 'after opening again');
   }
@@ -336,6 +342,13 @@ async function workload(seed: number): Promise<void> {
     else if (step.kind === 'flush') await timeline.run(engine.flush());
     else if (step.kind === 'compact') await timeline.run(engine.compact());
     applyStep(content, step);
+  }
+  // And the log has something that is in no table.
+  for (let left = 6; left > 0; left -= 1) {
+    const key = keyOf(random.below(KEYS));
+    const value = random.bytes(40);
+    await timeline.run(written(engine, new WriteBatch().put(key, value)));
+    content.set(key, value);
   }
   const base = volume.imageAfterPowerLoss(random.fork());
   const rest = steps.slice(middle);

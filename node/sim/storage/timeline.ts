@@ -72,7 +72,7 @@ export class Timeline implements Clock {
    * @param mostEvents a bound that tells a hang that keeps itself busy (timers without end) from work
    * @throws Stuck when no event is left or the bound is reached
    */
-  async run<T>(promise: Promise<T>, mostEvents = 2_000_000): Promise<T> {
+  async run<T>(promise: Promise<T>, mostEvents = 200_000): Promise<T> {
     let settled = false;
     const mark = (): void => {
       settled = true;
