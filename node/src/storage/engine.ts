@@ -146,6 +146,7 @@ export class Engine {
       },
       logFull: () => {
         this.#space.exhausted();
+        this.#background.failWaiters(diskIsFull());
       },
       logFailed: (error) => {
         this.#fail(error);
@@ -161,6 +162,9 @@ export class Engine {
       },
       diskFull: () => {
         this.#space.exhausted();
+      },
+      diskFailed: (error) => {
+        this.#fail(error);
       },
       activeLog: () => this.#segment.lowest,
     });
@@ -186,7 +190,15 @@ export class Engine {
   /** Afterwards, in the same turn, `tryGet` does not ask for the same thing again; it may ask for another. */
   load(pending: Pending): Promise<void> {
     if (this.#state === 'closed') return Promise.reject(closed());
-    return this.#reads.load(pending.meta, pending.table, pending.block);
+    const { meta, table, block, blocks, tables } = pending;
+    if (tables.length === 0) return this.#reads.load(meta, table, block);
+    this.#reads.pin(blocks, tables);
+    return this.#reads.load(meta, table, block).finally(() => {
+      // In this turn the caller asks again.
+      this.#settings.clock.soon(() => {
+        this.#reads.unpin(blocks, tables);
+      });
+    });
   }
 
   async get(key: ByteString, snapshot?: Snapshot): Promise<Entry | undefined> {
@@ -265,16 +277,13 @@ export class Engine {
     if (this.#state === 'closed') throw closed();
     const range: KeyRange = { from: options.from ?? '', to: options.to };
     const tree = this.#tree;
-    const snapshot = options.snapshot;
-    let view: View;
-    if (snapshot === undefined) view = tree.view();
-    else view = viewOf(snapshot);
+    const view = options.snapshot === undefined ? tree.view() : tree.hold(viewOf(options.snapshot));
     const limits = {
       limit: options.limit ?? Number.POSITIVE_INFINITY,
       batchEntries: options.batchEntries ?? BATCH_ENTRIES,
       batchBytes: options.batchBytes ?? BATCH_BYTES,
     };
-    let held = snapshot === undefined;
+    let held = true;
     return new ViewIterator(view, range, this.#reads, this.#settings.clock, limits, () => {
       if (held) tree.release(view);
       held = false;
@@ -324,6 +333,7 @@ export class Engine {
   /** Brings all that is in memory now into tables. */
   async flush(): Promise<void> {
     this.#check();
+    if (this.#log.isHalted) throw diskIsFull();
     if (!this.#tree.active.isEmpty) this.#seal();
     await this.#background.flushed();
   }
@@ -399,7 +409,7 @@ export class Engine {
   #refusal(): CoterieError | undefined {
     if (this.#state === 'closed') return closed();
     if (this.#state === 'failed') return new CoterieError('DISK_FAILED', this.#failure?.message ?? 'the disk failed', { outcome: 'none' });
-    if (this.#space.isFull) return new CoterieError('DISK_FULL', 'the disk is full; writes resume when there is room', { outcome: 'none' });
+    if (this.#space.isFull) return diskIsFull();
     const { memtableBytes, stalledBytes } = this.#settings;
     if (this.#gate.state === 'stopped' && this.#tree.active.bytes >= memtableBytes + stalledBytes) {
       return new CoterieError('BUSY', 'flushes and compactions lag behind', { outcome: 'none', retryAfterMs: RETRY_AFTER_MS });
@@ -458,11 +468,18 @@ export class Engine {
     if (this.#state !== 'open') return;
     this.#state = 'failed';
     this.#failure = error;
+    // What is held back is durable.
+    this.#gate.set('none');
     this.#background.failWaiters(error);
     this.#settings.log({ level: 'error', name: 'disk-failed', detail: { message: error.message } });
   }
 
   #jobError(error: unknown): CoterieError {
+    const { failure } = this.#tree.versions;
+    if (failure !== undefined) {
+      this.#fail(failure);
+      return failure;
+    }
     if (isVfsError(error)) return new CoterieError('DISK_FAILED', `the disk failed: ${error.message}`, { cause: error });
     return asCoterieError(error);
   }
@@ -470,6 +487,10 @@ export class Engine {
 
 function closed(): CoterieError {
   return new CoterieError('CLOSED', 'the store is closed', { outcome: 'none' });
+}
+
+function diskIsFull(): CoterieError {
+  return new CoterieError('DISK_FULL', 'the disk is full; writes resume when there is room', { outcome: 'none' });
 }
 
 function viewOf(snapshot: Snapshot): View {

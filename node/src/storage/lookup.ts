@@ -4,6 +4,7 @@
  */
 
 import type { ByteString } from '../base/bytes.ts';
+import type { CachedBlock } from './cache/block-cache.ts';
 import type { TableReads } from './cache/table-reads.ts';
 import { TABLE_ITSELF } from './cache/table-reads.ts';
 import { DamageError } from './damage.ts';
@@ -20,18 +21,25 @@ import type { TableMeta } from './sstable/table-meta.ts';
 import { wholeTable } from './sstable/table-scan.ts';
 import type { Tree, View } from './tree.ts';
 
-/** What `tryGet` answers when something must be read from the disk first; give it to `load`. */
+/**
+ * What `tryGet` answers when something must be read from the disk first; give it to `load`. It names what the lookup already went through, so
+ * that this stays in memory meanwhile: else lookups of many tables in a small cache would push each other's blocks out for ever.
+ */
 export class Pending {
   readonly kind = 'pending';
   readonly meta: TableMeta;
   readonly table: TableFile;
   /** The block wanted; TABLE_ITSELF for the table's index and filter. */
   readonly block: number;
+  readonly blocks: readonly CachedBlock[];
+  readonly tables: readonly TableFile[];
 
-  constructor(meta: TableMeta, table: TableFile, block: number) {
+  constructor(meta: TableMeta, table: TableFile, block: number, blocks: readonly CachedBlock[], tables: readonly TableFile[]) {
     this.meta = meta;
     this.table = table;
     this.block = block;
+    this.blocks = blocks;
+    this.tables = tables;
   }
 }
 
@@ -40,6 +48,9 @@ export class Lookup {
   readonly #reads: TableReads;
   readonly #cursor = new BlockCursor();
   readonly #hash: KeyHash = { h1: 0, h2: 0 };
+  /** What the lookup under way went through. */
+  readonly #blocks: CachedBlock[] = [];
+  readonly #tables: TableFile[] = [];
   filtered = 0;
 
   constructor(tree: Tree, reads: TableReads) {
@@ -65,6 +76,8 @@ export class Lookup {
     }
     const { levels } = view?.version ?? tree.versions.current;
     hashKey(key, this.#hash);
+    this.#blocks.length = 0;
+    this.#tables.length = 0;
     for (let level = 0; level < levels.length; level += 1) {
       const tables = levels[level] as readonly TableRef[];
       if (tables.length === 0) continue;
@@ -90,9 +103,10 @@ export class Lookup {
     const { index } = file;
     if (index === undefined) {
       if (file.brokenAt !== undefined) throw new DamageError(wholeTable(meta, file.brokenAt), 'the table cannot be read');
-      return new Pending(meta, file, TABLE_ITSELF);
+      return this.#pending(ref, TABLE_ITSELF);
     }
     file.referenced = true;
+    this.#tables.push(file);
     if (file.filter !== undefined && !mayContain(file.filter, this.#hash)) {
       this.filtered += 1;
     } else {
@@ -102,8 +116,9 @@ export class Lookup {
         if (cached === undefined) {
           const bad = file.badBlocks.get(block);
           if (bad !== undefined) throw new DamageError(bad, 'a block does not pass its checksum');
-          return new Pending(meta, file, block);
+          return this.#pending(ref, block);
         }
+        this.#blocks.push(cached);
         const cursor = this.#cursor;
         cursor.open(cached.bytes);
         if (cursor.find(key)) return entryAt(cursor);
@@ -113,6 +128,10 @@ export class Lookup {
       for (const hole of meta.holes) if (contains(hole, key)) throw new DamageError(hole, 'what it held was lost');
     }
     return undefined;
+  }
+
+  #pending({ meta, file }: TableRef, block: number): Pending {
+    return new Pending(meta, file, block, [...this.#blocks], [...this.#tables]);
   }
 }
 

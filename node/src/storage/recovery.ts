@@ -38,6 +38,22 @@ function parentOf(directory: string): string {
   return slash > 0 ? directory.slice(0, slash) : slash === 0 ? '/' : '.';
 }
 
+/** Makes the directory, with those above it that are missing; answers what it made, deepest first. */
+async function makeDirectory(vfs: Vfs, directory: string): Promise<readonly string[]> {
+  const made: string[] = [];
+  for (let at = directory; at !== '/' && at !== '.'; at = parentOf(at)) {
+    try {
+      await vfs.list(at);
+      break;
+    } catch (error) {
+      if (!isVfsError(error) || error.code !== 'NOT_FOUND') throw error;
+      made.push(at);
+    }
+  }
+  if (made.length > 0) await vfs.mkdir(directory);
+  return made;
+}
+
 async function takeLock(vfs: Vfs, directory: string): Promise<VfsLock> {
   try {
     return await vfs.lock(`${directory}/${LOCK_NAME}`);
@@ -132,14 +148,16 @@ async function readLogs(vfs: Vfs, directory: string, numbers: readonly number[])
 
 /** @throws CoterieError DATA_DIR_IN_USE, DATA_DIR_NEWER, DATA_DAMAGED; VfsError */
 export async function recover(vfs: Vfs, directory: string, pool: SlabPool): Promise<Recovered> {
-  await vfs.mkdir(directory);
-  await vfs.syncDir(parentOf(directory)).catch(() => undefined);
+  const made = await makeDirectory(vfs, directory);
   const lock = await takeLock(vfs, directory);
   try {
     const files = (await vfs.list(directory)).flatMap((name) => parseName(name) ?? []);
     let state = await readManifest(vfs, directory);
     if (state === undefined) {
       if (files.length > 0) throw damagedFile(MANIFEST_NAME, 0, 'it is missing, but there are data files');
+      // A start that was cut short may have made the directory without its entry reaching the disk.
+      await vfs.syncDir(parentOf(directory));
+      for (const path of made.slice(1)) await vfs.syncDir(parentOf(path));
       state = await createManifest(vfs, directory);
     }
     const { logFloor, flushedSequence, levels } = state;

@@ -43,13 +43,18 @@ export class Tree {
     this.sequence = sequence;
   }
 
+  /** The content now. */
   view(): View {
     const memtables = [this.active, ...this.sealed.map((sealed) => sealed.memtable)].filter((memtable) => !memtable.isEmpty);
-    for (const memtable of memtables) memtable.lease();
-    const version = this.versions.current;
-    this.versions.retain(version);
+    return this.hold({ sequence: this.sequence, memtables, version: this.versions.current });
+  }
+
+  /** Holds a view once more. */
+  hold(view: View): View {
+    for (const memtable of view.memtables) memtable.lease();
+    this.versions.retain(view.version);
     this.views += 1;
-    return { sequence: this.sequence, memtables, version };
+    return view;
   }
 
   release(view: View): void {

@@ -16,6 +16,8 @@ export class CachedBlock {
   readonly block: number;
   readonly bytes: Buffer;
   referenced = false;
+  /** Lookups that need it to stay. */
+  pins = 0;
   /** Place in the clock; -1 when evicted. */
   slot = -1;
 
@@ -50,13 +52,15 @@ export class BlockCache {
     return cached;
   }
 
-  /** Evicts down to `budget` bytes. */
+  /** Evicts down to `budget` bytes, as far as blocks are not pinned. */
   trim(budget: number): void {
     const clock = this.#clock;
-    while (this.#bytes > budget && clock.length > 0) {
+    let spared = 2 * clock.length;
+    while (this.#bytes > budget && spared > 0) {
+      spared -= 1;
       if (this.#hand >= clock.length) this.#hand = 0;
       const cached = clock[this.#hand] as CachedBlock;
-      if (cached.referenced) {
+      if (cached.referenced || cached.pins > 0) {
         cached.referenced = false;
         this.#hand += 1;
       } else {

@@ -30,7 +30,7 @@ export class ReadBudget {
 
   /** Whether the file may be read synchronously, now or in a later turn. */
   isFast(table: TableFile): boolean {
-    return this.#reads > 0 && (table.slowUntilMs === 0 || this.#clock.monotonicMs() >= table.slowUntilMs);
+    return this.#reads > 0 && this.#ms > 0 && (table.slowUntilMs === 0 || this.#clock.monotonicMs() >= table.slowUntilMs);
   }
 
   /** Whether this turn has any left. */

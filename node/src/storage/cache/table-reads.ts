@@ -45,6 +45,9 @@ export class TableReads {
   #metaBytes = 0;
   #trims = false;
   #inFlight = 0;
+  #closed = false;
+  #drained: () => void = () => undefined;
+  readonly #closings: Set<Promise<void>> = new Set();
   /** Reads that wait for a turn's budget, and for a place among the asynchronous ones. */
   #forTurn: Waiter[] = [];
   readonly #forThread: (() => Promise<void>)[] = [];
@@ -107,6 +110,18 @@ export class TableReads {
     return loading;
   }
 
+  /** Keeps what a lookup went through in memory until `unpin`. */
+  pin(blocks: readonly CachedBlock[], tables: readonly TableFile[]): void {
+    for (const block of blocks) block.pins += 1;
+    for (const table of tables) table.busy += 1;
+  }
+
+  unpin(blocks: readonly CachedBlock[], tables: readonly TableFile[]): void {
+    for (const block of blocks) block.pins -= 1;
+    for (const table of tables) table.busy -= 1;
+    this.#trimSoon();
+  }
+
   /**
    * The stored bytes of `count` blocks from `first` on, trailers included, for an iterator; short where the file is. The caller holds the
    * table, and has loaded its index.
@@ -119,8 +134,9 @@ export class TableReads {
     return new Promise((resolve, reject) => {
       this.#forThread.push(async () => {
         try {
+          this.#refuseClosed();
           const { file } = table;
-          if (file === undefined) throw new CoterieError('CLOSED', 'the store is closed');
+          if (file === undefined) throw new CoterieError('INTERNAL', 'the table is not open');
           const stored = Buffer.allocUnsafeSlow(length);
           this.asyncReads += 1;
           resolve(stored.subarray(0, await file.read(stored, from)));
@@ -144,16 +160,26 @@ export class TableReads {
     this.cache.forget(table);
     const place = this.#open.indexOf(table);
     if (place >= 0) this.#dropMeta(place);
-    const { file } = table;
-    table.file = undefined;
-    await file?.close().catch(() => undefined);
+    await this.#closeFile(table);
   }
 
+  /** Refuses what waits, lets what is under way end, and closes all files. */
   async close(): Promise<void> {
+    this.#closed = true;
+    const waiting = this.#forTurn;
+    this.#forTurn = [];
+    for (const waiter of waiting) waiter.settle(new CoterieError('CLOSED', 'the store is closed'));
+    this.#startReads();
+    if (this.#inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        this.#drained = resolve;
+      });
+    }
     while (this.#open.length > 0) {
       const table = this.#open[0];
       if (table !== undefined) await this.forget(table);
     }
+    await Promise.all(this.#closings);
   }
 
   #readNow(meta: TableMeta, table: TableFile, block: number): CachedBlock | undefined {
@@ -222,6 +248,7 @@ export class TableReads {
     this.#forThread.push(async () => {
       table.busy += 1;
       try {
+        this.#refuseClosed();
         await (block === TABLE_ITSELF ? this.#openTable(meta, table) : this.#readLater(waiter));
         table.busy -= 1;
         settle();
@@ -234,15 +261,21 @@ export class TableReads {
   }
 
   #startReads(): void {
-    while (this.#inFlight < this.#settings.coldReads) {
+    // Once closed, what waits is only refused.
+    while (this.#inFlight < this.#settings.coldReads || this.#closed) {
       const read = this.#forThread.shift();
-      if (read === undefined) return;
+      if (read === undefined) break;
       this.#inFlight += 1;
       void read().then(() => {
         this.#inFlight -= 1;
         this.#startReads();
+        if (this.#closed && this.#inFlight === 0) this.#drained();
       });
     }
+  }
+
+  #refuseClosed(): void {
+    if (this.#closed) throw new CoterieError('CLOSED', 'the store is closed');
   }
 
   async #readLater(waiter: Waiter): Promise<void> {
@@ -344,10 +377,19 @@ export class TableReads {
         continue;
       }
       this.#dropMeta(this.#hand);
-      const { file } = table;
-      table.file = undefined;
-      void file?.close().catch(() => undefined);
+      void this.#closeFile(table);
     }
+  }
+
+  #closeFile(table: TableFile): Promise<void> {
+    const { file } = table;
+    table.file = undefined;
+    if (file === undefined) return Promise.resolve();
+    const closing = file.close().catch(() => undefined);
+    this.#closings.add(closing);
+    return closing.finally(() => {
+      this.#closings.delete(closing);
+    });
   }
 
   #dropMeta(place: number): void {

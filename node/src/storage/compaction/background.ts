@@ -35,6 +35,8 @@ export interface BackgroundOwner {
   shapeChanged(): void;
   /** A job found no room on the disk. */
   diskFull(): void;
+  /** It is unknown which manifest the disk has: nothing may be written any more. */
+  diskFailed(error: CoterieError): void;
   /** The lowest log segment that the active memtable needs. */
   activeLog(): number;
 }
@@ -74,6 +76,7 @@ export class Background {
   #compacting: Promise<void> | undefined;
   /** Whole-store work in progress: the picker waits. */
   #manual = 0;
+  #manualTurn: Promise<void> = Promise.resolve();
   /** Ranges dropped since the inputs of the running compaction were chosen. */
   #lateDrops: KeyRange[] = [];
   #closed = false;
@@ -111,6 +114,7 @@ export class Background {
   flushed(): Promise<void> {
     const memtables = new Set(this.#tree.sealed.map((sealed) => sealed.memtable));
     if (memtables.size === 0) return Promise.resolve();
+    if (this.#tree.versions.failure !== undefined) return Promise.reject(this.#tree.versions.failure);
     return new Promise((resolve, reject) => {
       this.#flushWaiters.push({ memtables, resolve, reject });
       this.kick();
@@ -120,6 +124,12 @@ export class Background {
   /** Everything into the deepest level in use; with a policy, only tables that hold something to collect are rewritten. */
   async compact(policy: CollectionPolicy | undefined): Promise<void> {
     this.#manual += 1;
+    const before = this.#manualTurn;
+    let finish: () => void = () => undefined;
+    this.#manualTurn = new Promise((resolve) => {
+      finish = resolve;
+    });
+    await before;
     try {
       while (this.#compacting !== undefined) await this.#compacting;
       for (let level = 0; level < LEVELS; level += 1) await this.#compactLevel(level, policy);
@@ -127,6 +137,7 @@ export class Background {
       throw this.#failed(error);
     } finally {
       this.#manual -= 1;
+      finish();
       this.#compactMore();
     }
   }
@@ -290,13 +301,18 @@ export class Background {
   async #run(compaction: Compaction, policy: CollectionPolicy | undefined): Promise<void> {
     const { versions } = this.#tree;
     const { inputs, below, level, output } = compaction;
+    this.#lateDrops = [];
     if (compaction.move && policy === undefined) {
-      await versions.apply((state) => ({ ...state, levels: replaced(state.levels, compaction, maskTables(inputs, this.#lateDrops)) }));
+      const numbers = new Set(inputs.map((table) => table.number));
+      await versions.apply((state) => {
+        // As they are now: a range of them may have been dropped meanwhile.
+        const now = state.levels.flat().filter((table) => numbers.has(table.number));
+        return { ...state, levels: replaced(state.levels, compaction, now) };
+      });
       this.counters.moves += 1;
       this.#owner.shapeChanged();
       return;
     }
-    this.#lateDrops = [];
     const version = versions.current;
     versions.retain(version);
     const total = bytesOf(inputs) + bytesOf(below);
@@ -353,6 +369,11 @@ export class Background {
 
   #failed(error: unknown): CoterieError {
     this.counters.jobFailures += 1;
+    const { failure } = this.#tree.versions;
+    if (failure !== undefined) {
+      this.#owner.diskFailed(failure);
+      return failure;
+    }
     if (isVfsError(error)) {
       if (error.code === 'NO_SPACE') {
         this.#owner.diskFull();

@@ -127,6 +127,11 @@ export class Log {
     this.#kick();
   }
 
+  /** A full disk keeps it from writing. */
+  get isHalted(): boolean {
+    return this.#state === 'full';
+  }
+
   /** Bytes of the segments not yet finished. */
   get bytes(): number {
     let bytes = 0;
