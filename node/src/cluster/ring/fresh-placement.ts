@@ -11,7 +11,7 @@ import type { FailureDomains } from './failure-domains.ts';
 import { PseudoRandom } from './pseudo-random.ts';
 import { ReplicaSets } from './replica-sets.ts';
 
-const EXCHANGES_PER_SLOT = 12;
+const EXCHANGES_PER_SLOT = 8;
 
 export function placeFresh(domains: FailureDomains, Q: number, quota: Int32Array): ReplicaSets {
   const replicas = new ReplicaSets(domains, Q);

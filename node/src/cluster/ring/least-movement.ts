@@ -160,7 +160,7 @@ class LeastMovement {
       const isKept = (partition: number): boolean => this.#held(partition, member);
       return { member, held: [...held.filter(isKept), ...held.filter((partition) => !isKept(partition))] };
     });
-    for (let progress = true; progress && this.#moves < budget; ) {
+    for (let progress = true; progress && this.#moves < budget;) {
       progress = false;
       for (const { member, held } of waiting) {
         if (this.#moves >= budget || !over(member)) continue;

@@ -150,10 +150,16 @@ export function slotQuotas(domains: FailureDomains, targets: LoadTargets, Q: num
     }
   };
   for (const [rack, { low }] of domains.racks.entries()) {
-    raise((member) => domains.rackOf[member] === rack, () => Q * low - at(rackSum, rack));
+    raise(
+      (member) => domains.rackOf[member] === rack,
+      () => Q * low - at(rackSum, rack),
+    );
   }
   for (const [zone, { low }] of domains.zones.entries()) {
-    raise((member) => domains.zoneOf[member] === zone, () => Q * low - at(zoneSum, zone));
+    raise(
+      (member) => domains.zoneOf[member] === zone,
+      () => Q * low - at(zoneSum, zone),
+    );
   }
   raise(
     () => true,

@@ -42,19 +42,42 @@ class PlaceBalance {
   }
 
   balance(): void {
-    // Cheap direct moves first; then whole paths, until no member can pass a pick on.
-    for (const follow of [false, true]) {
-      for (let moved = true; moved; ) {
-        moved = false;
-        for (let member = 0; member < this.#weights.length; member += 1) {
-          while (this.#passOn(member, follow)) moved = true;
-        }
+    // Direct moves first, partition by partition; then whole paths, until no member can pass a pick on.
+    for (let moved = true; moved;) {
+      moved = false;
+      for (let partition = 0; partition < this.#lists.length; partition += 1) if (this.#improve(partition)) moved = true;
+    }
+    for (let moved = true; moved;) {
+      moved = false;
+      for (let member = 0; member < this.#weights.length; member += 1) {
+        while (this.#passOn(member)) moved = true;
       }
     }
   }
 
-  /** Passes one pick of `member` on to where it lowers the sum most, over other members if `follow`. */
-  #passOn(member: number, follow: boolean): boolean {
+  #improve(partition: number): boolean {
+    const list = this.#lists[partition] ?? [];
+    const picked = list[this.#place] ?? 0;
+    let best = -1;
+    for (let at = this.#place + 1; at < list.length; at += 1) {
+      const into = list[at] ?? 0;
+      if (this.#lowers(picked, into) && (best < 0 || this.#less(into, best))) best = into;
+    }
+    if (best >= 0) this.#pick(partition, best);
+    return best >= 0;
+  }
+
+  #pick(partition: number, into: number): void {
+    const list = this.#lists[partition] ?? [];
+    const out = list[this.#place] ?? 0;
+    list[list.indexOf(into)] = out;
+    list[this.#place] = into;
+    this.#picked[out]?.delete(partition);
+    this.#picked[into]?.add(partition);
+  }
+
+  /** Passes one pick of `member` on, over others if need be, to where it lowers the sum most. */
+  #passOn(member: number): boolean {
     if (!this.#weights.some((_, into) => this.#lowers(member, into))) return false;
     const cameFrom = new Map<number, { readonly partition: number; readonly from: number }>();
     const queue = [member];
@@ -66,20 +89,16 @@ class PlaceBalance {
           const into = list[at] ?? 0;
           if (into === member || cameFrom.has(into)) continue;
           cameFrom.set(into, { partition, from });
-          if (follow) queue.push(into);
+          queue.push(into);
           if (this.#lowers(member, into) && (best < 0 || this.#less(into, best))) best = into;
         }
       }
     }
     if (best < 0) return false;
-    for (let into = best; into !== member; ) {
+    for (let into = best; into !== member;) {
       const step = cameFrom.get(into);
       if (step === undefined) break;
-      const list = this.#lists[step.partition] ?? [];
-      list[list.indexOf(into)] = step.from;
-      list[this.#place] = into;
-      this.#picked[step.from]?.delete(step.partition);
-      this.#picked[into]?.add(step.partition);
+      this.#pick(step.partition, into);
       into = step.from;
     }
     return true;

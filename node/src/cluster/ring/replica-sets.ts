@@ -11,15 +11,13 @@ export class ReplicaSets {
   readonly domains: FailureDomains;
   readonly sets: number[][];
   readonly load: Int32Array;
-  /** For each member the partitions it holds, in order of arrival. */
-  readonly held: Set<number>[];
+  /** For each member the partitions it holds, in order of arrival; built when first asked for. */
+  #held: readonly Set<number>[] | undefined;
 
   constructor(domains: FailureDomains, Q: number) {
-    const members = domains.zoneOf.length;
     this.domains = domains;
     this.sets = Array.from({ length: Q }, () => []);
-    this.load = new Int32Array(members);
-    this.held = Array.from({ length: members }, () => new Set<number>());
+    this.load = new Int32Array(domains.zoneOf.length);
   }
 
   set(partition: number): number[] {
@@ -29,22 +27,28 @@ export class ReplicaSets {
   }
 
   heldBy(member: number): Set<number> {
-    const held = this.held[member];
+    const held = (this.#held ??= this.#index())[member];
     if (held === undefined) throw new Error(`broken invariant: no member ${String(member)}`);
+    return held;
+  }
+
+  #index(): readonly Set<number>[] {
+    const held = Array.from({ length: this.load.length }, () => new Set<number>());
+    for (const [partition, set] of this.sets.entries()) for (const member of set) held[member]?.add(partition);
     return held;
   }
 
   add(partition: number, member: number): void {
     this.set(partition).push(member);
-    this.heldBy(member).add(partition);
+    this.#held?.[member]?.add(partition);
     this.load[member] = (this.load[member] ?? 0) + 1;
   }
 
   exchange(partition: number, out: number, into: number): void {
     const set = this.set(partition);
     set[set.indexOf(out)] = into;
-    this.heldBy(out).delete(partition);
-    this.heldBy(into).add(partition);
+    this.#held?.[out]?.delete(partition);
+    this.#held?.[into]?.add(partition);
     this.load[out] = (this.load[out] ?? 0) - 1;
     this.load[into] = (this.load[into] ?? 0) + 1;
   }

@@ -74,7 +74,9 @@ export function simulatePlacement(options: SimulationOptions): Simulation {
   const N = inRange('N', options.N ?? 3, 1, MAX_REPLICAS);
   if (options.Q !== undefined) {
     inRange('Q', options.Q, 1, MAX_PARTITIONS);
-    if ((options.Q & (options.Q - 1)) !== 0) throw new CoterieError('SETTING_INVALID', `Q must be a power of two, not ${String(options.Q)}`);
+    if ((options.Q & (options.Q - 1)) !== 0) {
+      throw new CoterieError('SETTING_INVALID', `Q must be a power of two, not ${String(options.Q)}`);
+    }
   }
   const rows: SimulationRow[] = [];
   if (options.random !== undefined) {
@@ -228,7 +230,10 @@ export function formatSimulation({ rows, summary }: Simulation, limit = 30): str
 
 function inRange(what: string, value: number, least: number, most: number): number {
   if (!Number.isSafeInteger(value) || value < least || value > most) {
-    throw new CoterieError('SETTING_INVALID', `${what} must be a whole number from ${String(least)} to ${String(most)}, not ${String(value)}`);
+    throw new CoterieError(
+      'SETTING_INVALID',
+      `${what} must be a whole number from ${String(least)} to ${String(most)}, not ${String(value)}`,
+    );
   }
   return value;
 }

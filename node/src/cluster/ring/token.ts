@@ -56,8 +56,16 @@ export function placeKey(
   const named = String.fromCharCode(bucket >>> 8, bucket & 0xff) + key;
   const { hi, lo } = halfSipHash64(hashKey, named, hash);
   into.diskKey =
-    String.fromCharCode(hi >>> 24, (hi >>> 16) & 0xff, (hi >>> 8) & 0xff, hi & 0xff, lo >>> 24, (lo >>> 16) & 0xff, (lo >>> 8) & 0xff, lo & 0xff) +
-    named;
+    String.fromCharCode(
+      hi >>> 24,
+      (hi >>> 16) & 0xff,
+      (hi >>> 8) & 0xff,
+      hi & 0xff,
+      lo >>> 24,
+      (lo >>> 16) & 0xff,
+      (lo >>> 8) & 0xff,
+      lo & 0xff,
+    ) + named;
   into.partition = partitionOfHigh(hi, bits);
   return into;
 }

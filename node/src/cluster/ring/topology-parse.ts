@@ -32,18 +32,18 @@ export function parseTopology(json: unknown): Topology {
  */
 export function checkTopology(document: unknown, place?: Placer): Topology {
   const settings = ['format', 'clusterId', 'epoch', 'N', 'Q', 'tokenHash', 'tokenSeed', 'buckets', 'members'];
-  const fields = record(document, 'the topology', place === undefined ? [...settings, 'partitions'] : settings);
+  const fields = record(document, 'topology', place === undefined ? [...settings, 'partitions'] : settings);
   if (fields['format'] !== 1) invalid('topology.format', '1', fields['format']);
-  const id = named('topology.clusterId', () => clusterId(text(fields['clusterId'], 'topology.clusterId')));
-  const number = named('topology.epoch', () => epoch(whole(fields['epoch'], 'topology.epoch', 0, Number.MAX_SAFE_INTEGER)));
+  const id = named('topology.clusterId', clusterId, fields['clusterId']);
+  const number = epoch(whole(fields['epoch'], 'topology.epoch', 0, Number.MAX_SAFE_INTEGER));
   const N = whole(fields['N'], 'topology.N', 1, MAX_REPLICAS);
   const Q = whole(fields['Q'], 'topology.Q', 1, MAX_PARTITIONS);
   if ((Q & (Q - 1)) !== 0) invalid('topology.Q', `a power of two from 1 to ${String(MAX_PARTITIONS)}`, Q);
   if (fields['tokenHash'] !== 'halfsiphash-2-4') invalid('topology.tokenHash', '"halfsiphash-2-4"', fields['tokenHash']);
   const tokenSeed = text(fields['tokenSeed'], 'topology.tokenSeed');
   if (!/^[0-9a-f]{16}$/.test(tokenSeed)) invalid('topology.tokenSeed', '16 lower-case hexadecimal digits', tokenSeed);
-  const buckets = readBuckets(fields['buckets'], N);
   const members = readMembers(fields['members'], N);
+  const buckets = readBuckets(fields['buckets'], N);
   const partitions = place === undefined ? readPartitions(fields['partitions'], N, Q, members.length) : place(members, N, Q);
   return {
     format: 1,
@@ -111,7 +111,7 @@ function readMember(value: unknown, where: string): Member {
     return found;
   };
   const member = {
-    name: named(`${where}.name`, () => memberName(text(fields['name'], `${where}.name`))),
+    name: named(`${where}.name`, memberName, fields['name']),
     address: readAddress(fields['address'], `${where}.address`),
     zone: label('zone'),
     rack: label('rack'),
@@ -119,7 +119,7 @@ function readMember(value: unknown, where: string): Member {
   };
   const store = fields['storeId'];
   if (store === undefined) return member;
-  return { ...member, storeId: named(`${where}.storeId`, () => storeId(text(store, `${where}.storeId`))) };
+  return { ...member, storeId: named(`${where}.storeId`, storeId, store) };
 }
 
 function readAddress(value: unknown, where: string): MemberAddress {
@@ -191,16 +191,17 @@ function distinct<T>(entries: readonly T[], where: string, field: string, of: (e
   }
 }
 
-/** Runs one of base's constructors; its complaint gets the field's name in front. */
-function named<T>(where: string, make: () => T): T {
+/** Makes one of base's names or ids; its constructor's complaint gets the field's name in front. */
+function named<T>(where: string, make: (name: string) => T, value: unknown): T {
+  const found = text(value, where);
   try {
-    return make();
+    return make(found);
   } catch (error) {
     throw new CoterieError('SETTING_INVALID', `${where}: ${error instanceof Error ? error.message : 'invalid'}`, { cause: error });
   }
 }
 
 function invalid(where: string, allowed: string, found: unknown): never {
-  const shown = found === undefined ? 'missing' : (JSON.stringify(found) ?? String(found)).slice(0, 100);
+  const shown = found === undefined ? 'missing' : JSON.stringify(found).slice(0, 100);
   throw new CoterieError('SETTING_INVALID', `${where} must be ${allowed}, not ${shown}`);
 }

@@ -17,7 +17,10 @@ export interface JudgedPlacement {
 
 /** For each group the fewest and the most that it can get when `total` is handed out one by one, always to a group with the fewest. */
 export function spreadBounds(sizes: readonly number[], total: number): [number, number][] {
-  return sizes.map((_, favoured) => [handOut(sizes, total, favoured, false)[favoured] ?? 0, handOut(sizes, total, favoured, true)[favoured] ?? 0]);
+  return sizes.map((_, favoured) => [
+    handOut(sizes, total, favoured, false)[favoured] ?? 0,
+    handOut(sizes, total, favoured, true)[favoured] ?? 0,
+  ]);
 }
 
 export function handOut(sizes: readonly number[], total: number, favoured = -1, first = false): number[] {

@@ -173,7 +173,7 @@ class MinCostFlow {
   /** The least cost of sending `amount`. */
   cost(source: number, sink: number, amount: number): number {
     let total = this.#reward;
-    for (let left = amount; left > 0; ) {
+    for (let left = amount; left > 0;) {
       const distance = this.#edges.map(() => Infinity);
       const by = this.#edges.map(() => -1);
       const queued = new Set([source]);
