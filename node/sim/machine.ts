@@ -33,7 +33,7 @@ export type Reply<T> =
 /** What the simulator's mutants may put between the node and its environment. */
 export interface Seams {
   vfs(vfs: Vfs, machine: Machine): Vfs;
-  options(options: NodeOptions): NodeOptions;
+  options(options: NodeOptions, machine: Machine): NodeOptions;
 }
 
 export type OpenNode = (options: NodeOptions) => Promise<KvNode>;
@@ -46,6 +46,8 @@ export interface MachineParts {
   readonly open: OpenNode;
   /** Bits rot in this run: only then may anything be found damaged. */
   readonly rots: boolean;
+  /** How long a sync takes when the disk is well. */
+  readonly syncMs: number;
   /** All but the environment, the log and what `seams` changes. */
   readonly settings: Omit<NodeOptions, 'env' | 'log'>;
 }
@@ -54,7 +56,7 @@ export interface MachineParts {
 const TIMEOUT_SLACK_MS = 250;
 /** Where the disk is mounted, and what the node makes there. */
 const MOUNT_POINT = '/data';
-const DIRECTORY = '/data/store';
+export const STORE_DIRECTORY = '/data/store';
 
 /** An empty disk. */
 function formatted(): Medium {
@@ -170,7 +172,7 @@ export class Machine {
         if (process.alive) this.#log(level, event, fields);
       },
     };
-    const node = await open(seams.options({ ...settings, directory: DIRECTORY, env, log }));
+    const node = await open(seams.options({ ...settings, directory: STORE_DIRECTORY, env, log }, this));
     await node.start();
     this.node = node;
     world.trace.note(this.name, 'up');
@@ -188,13 +190,15 @@ export class Machine {
     const { code } = asCoterieError(error);
     world.trace.note(this.name, 'start failed', code);
     coverage.add(`start failed with ${code}`);
-    if (code === 'INTERNAL' || (code === 'DATA_DAMAGED' && this.impaired !== 'rotten')) {
+    // A rotten byte may also look like a newer format.
+    const damaged = code === 'DATA_DAMAGED' || code === 'DATA_DIR_NEWER';
+    if (code === 'INTERNAL' || (damaged && this.impaired !== 'rotten')) {
       world.fail(code === 'INTERNAL' ? 'crash-free' : 'disk-answers', `${this.name} does not start: ${describe(error)}`);
       return;
     }
     this.crash('process-death');
     // An operator's part: a disk that cannot be used is replaced.
-    if (code === 'DATA_DAMAGED') {
+    if (damaged) {
       this.volume.restore(formatted());
       this.impaired = 'lost';
     }
@@ -381,7 +385,7 @@ export class Machine {
   #latencyMs(kind: OperationKind, bytes: number): number {
     const third = this.dice.fraction();
     const jitter = 1 + 4 * third * third * third;
-    const base = kind === 'dataSync' || kind === 'syncDir' ? 0.3 : 0.02 + bytes * 1e-6;
+    const base = kind === 'dataSync' || kind === 'syncDir' ? this.#parts.syncMs : 0.02 + bytes * 1e-6;
     return base * jitter * this.diskFactor;
   }
 

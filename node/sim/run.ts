@@ -33,6 +33,8 @@ import { type Failure, World } from './world/world.ts';
 export interface RunOptions {
   /** Keeps a readable trace. */
   readonly readable?: boolean;
+  /** Goes on until this checker fails, whatever others notice; by default the first failure ends the run. */
+  readonly until?: string;
   readonly open: OpenNode;
   readonly seams: Seams & ClientSeams;
 }
@@ -67,7 +69,7 @@ const TIME_LEASE_US = 1_000_000;
 
 export async function runSeed(seed: number, options: RunOptions): Promise<RunResult> {
   const plan = drawPlan(seed, new Dice(seed, 1));
-  const world = new World(seed, options.readable === true);
+  const world = new World(seed, options.readable === true, options.until);
   const coverage = new Coverage();
   const run = new Run(world, plan, coverage, options);
   arm();
@@ -130,6 +132,7 @@ class Run {
           seams: options.seams,
           open: options.open,
           rots: faults.has('bit-rot'),
+          syncMs: plan.syncMs,
           settings: settingsOf(plan, topology, name),
         }),
     );
@@ -230,11 +233,11 @@ class Run {
     for (const key of keys) await this.#healedRead(key, this.#plan.r, false);
     await this.#world.sleep(REPAIR_MS);
     for (const key of keys) {
-      if (this.#world.failures.length > 0) return;
+      if (this.#world.ended) return;
       await this.#compareReplicas(key);
       await this.#healedRead(key, this.#plan.n, true);
     }
-    if (this.#world.failures.length === 0) await this.#scan(keys);
+    if (!this.#world.ended) await this.#scan(keys);
   }
 
   async #healedRead(key: string, r: number, final: boolean): Promise<void> {

@@ -1,7 +1,8 @@
 /**
  * "An acknowledged write survives, as a value or as the ancestor of one" (DESIGN §4.1), and what R + W > N promises on the way.
  *
- * - `survival`: after the run has healed, every acknowledged write that the faults' plan covers is accounted for by the final answer.
+ * - `survival`: every acknowledged write that the faults' plan covers is accounted for by the final answer, after the run has healed, and by
+ *   every read on the way that all N replicas answered.
  * - `quorum-overlap`: while the run goes on, a read with R accounts for every write acknowledged with W before it began, if R + W > N; and,
  *   where no process dies, for every write that an earlier read with R' showed, if R + R' > N (a read answers once R' replicas hold what it
  *   shows).
@@ -57,7 +58,7 @@ export function checkOverlap(history: History, read: ReadRecord, latestWallMs: n
   const shown = (write: WriteRecord): boolean =>
     readsStick && [...write.shownUs].some(([r, atUs]) => r + read.r > n && atUs < read.startUs);
   return report(
-    'quorum-overlap',
+    read.r === n ? 'survival' : 'quorum-overlap',
     read,
     lost(history, read, latestWallMs, (write) => acknowledged(write) || shown(write)),
   );

@@ -19,7 +19,11 @@ function say(text: string): void {
 async function hunt(mutant: Mutant, first: number, seeds: number): Promise<number | undefined> {
   const others = new Map<string, number>();
   for (let at = 0; at < seeds; at += 1) {
-    const result = await runSeed(first + at, { open: (options) => CoterieNode.open(options), seams: mutant.seams() });
+    const result = await runSeed(first + at, {
+      open: (options) => CoterieNode.open(options),
+      seams: mutant.seams(),
+      until: mutant.checker,
+    });
     for (const { checker, message } of result.failures) {
       if (checker === mutant.checker) {
         say(`mutant "${mutant.name}": caught by ${checker} at seed ${String(first + at)}: ${message}`);

@@ -61,7 +61,7 @@ export class Injector {
     if (faults.has('clock-drift')) this.#drift();
     while (!until()) {
       await this.#world.sleep(this.#dice.fraction() * 2 * faultEveryMs);
-      if (until() || this.#world.failures.length > 0) return;
+      if (until() || this.#world.ended) return;
       this.#watch();
       if (this.#dice.oneIn(4)) for (const machine of this.#machines) if (machine.stuck) this.#down(machine, 'process-death');
       this.#inject(this.#dice.pick(kinds));
@@ -127,6 +127,12 @@ export class Injector {
         return;
       case 'failed-sync':
         machine.syncFailures = dice.pick([0.05, 0.3, 1]);
+        // A disk that fails often takes its machine with it.
+        if (dice.oneIn(2)) {
+          this.#after(dice.between(20, 500), () => {
+            if (this.#mayLosePower(machine)) this.#down(machine, 'power-loss');
+          });
+        }
         this.#after(dice.between(50, 1000), () => {
           machine.syncFailures = 0;
         });
@@ -196,6 +202,16 @@ export class Injector {
     machine.crash('process-death');
     machine.replaceDisk(how === 'wiped-disk' ? undefined : image);
     this.#coverage.add(how === 'wiped-disk' ? 'disks wiped' : 'old disks restored');
+    // Whoever replaces a disk may unplug a cable too: the copy then takes its time.
+    if (this.#dice.oneIn(2)) {
+      const away = this.#dice.shuffled(this.#machines.filter((other) => other !== machine)).slice(0, this.#dice.between(1, 2));
+      this.#cutLinks(
+        away.flatMap(({ name }): [string, string][] => [
+          [name, machine.name],
+          [machine.name, name],
+        ]),
+      );
+    }
     this.#after(this.#dice.pick([5, 500, 3000]), () => {
       machine.boot();
     });
@@ -330,7 +346,7 @@ export class Injector {
 
   /** Waits until every member but `except` is up and synchronised. The run's limits end a wait in vain. */
   async #allWhole(except: Machine | undefined): Promise<void> {
-    while (this.#world.failures.length === 0) {
+    while (!this.#world.ended) {
       if (this.#machines.every((machine) => machine === except || machine.joined)) return;
       this.#supervise();
       await this.#world.sleep(100);

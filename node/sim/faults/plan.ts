@@ -90,6 +90,8 @@ export interface Plan {
   readonly deaths: boolean;
   readonly skewMs: number;
   readonly linkDelayUs: number;
+  /** How long a sync takes when the disk is well. */
+  readonly syncMs: number;
 }
 
 /** Draws the plan of a seed. */
@@ -143,11 +145,13 @@ export function drawPlan(seed: number, dice: Dice): Plan {
     deaths: [...faults].some((fault) => DEADLY.has(fault)),
     skewMs: faults.has('clock-jump') || faults.has('clock-drift') ? dice.pick([50, 400, 2000]) : dice.between(0, 10),
     linkDelayUs: dice.pick([100, 400, 2000]),
+    syncMs: dice.pick([0.3, 2, 8]),
   };
 }
 
 function quorums(n: number, dice: Dice): readonly [number, number] {
   if (n === 3 && dice.oneIn(2)) return [2, 2];
+  if (dice.oneIn(3)) return [1, n];
   return [dice.between(1, n), dice.between(1, n)];
 }
 

@@ -19,6 +19,9 @@ export interface Failure {
   readonly atUs: number;
 }
 
+/** A run that goes on after a failure stops at this many. */
+const MOST_FAILURES = 100;
+
 /** Taken once, before the guard forbids it to everybody else. */
 const immediate = setImmediate;
 
@@ -35,7 +38,11 @@ export class World {
   #turns = 0;
   #running: Process | undefined;
 
-  constructor(seed: number, readable: boolean) {
+  readonly #until: string | undefined;
+
+  /** @param until the checker whose failure ends a run; any by default */
+  constructor(seed: number, readable: boolean, until?: string) {
+    this.#until = until;
     this.dice = new Dice(seed);
     this.trace = new Trace(() => this.#nowUs, readable);
   }
@@ -49,7 +56,14 @@ export class World {
     return this.#turns;
   }
 
-  /** Records a failure; the run ends after this turn. */
+  /** Whether a failure has ended the run. */
+  get ended(): boolean {
+    const { failures } = this;
+    if (this.#until === undefined || failures.length >= MOST_FAILURES) return failures.length > 0;
+    return failures.some((failure) => failure.checker === this.#until);
+  }
+
+  /** Records a failure; the run ends after this turn, unless it looks for another one. */
   fail(checker: string, message: string): void {
     this.trace.note('FAILED', checker, message);
     this.failures.push({ checker, message, atUs: this.#nowUs });
@@ -97,11 +111,11 @@ export class World {
       };
       process.on('unhandledRejection', onRejection);
       const turn = (): void => {
-        if (over || this.failures.length > 0) {
+        if (over || this.ended) {
           finish();
           return;
         }
-        this.#step(limits);
+        over = this.#step(limits) || over;
         immediate(turn);
       };
       this.schedule(0, undefined, () => {
@@ -111,6 +125,7 @@ export class World {
           },
           (error: unknown) => {
             this.fail('scenario', describe(error));
+            over = true;
           },
         );
       });
@@ -118,19 +133,25 @@ export class World {
     });
   }
 
-  #step(limits: { readonly turns: number; readonly virtualMs: number }): void {
+  /** Runs the next event; true when there is none, or a limit is passed. */
+  #step(limits: { readonly turns: number; readonly virtualMs: number }): boolean {
     const event = this.#queue.pop();
     if (event === undefined) {
       this.fail('liveness', 'nothing is left to happen, and the scenario waits');
-      return;
+      return true;
     }
     this.#turns += 1;
     if (this.#turns > limits.turns || event.atUs > limits.virtualMs * 1000) {
       this.fail('liveness', `not done after ${String(this.#turns)} turns and ${String(Math.floor(this.#nowUs / 1000))} ms of virtual time`);
-      return;
+      return true;
     }
     this.#nowUs = event.atUs;
-    const owner = event.owner;
+    this.#perform(event);
+    return false;
+  }
+
+  #perform(event: WorldEvent): void {
+    const { owner } = event;
     if (owner !== undefined) {
       if (!owner.alive) return;
       if (owner.paused) {

@@ -112,6 +112,7 @@ describe('quorum-overlap', () => {
     expect(checkOverlap(one, read([], 20, { r: 1 }), LATE)).toEqual([]);
     expect(checkOverlap(one, read([], 5), LATE)).toEqual([]);
     expect(checkOverlap(one, read([0], 20), LATE)).toEqual([]);
+    expect(noticed(checkOverlap(one, read([], 20, { r: 3 }), LATE))).toEqual(['survival']);
   });
 
   test('what one read showed the next one shows, where no process dies', () => {
