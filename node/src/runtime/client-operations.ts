@@ -11,7 +11,7 @@ import { asCoterieError, CoterieError } from '../base/errors.ts';
 import type { PartitionId } from '../base/ids.ts';
 import type { BucketDefinition } from '../cluster/ring/topology.ts';
 import { primaries } from '../cluster/ring/preference.ts';
-import { type PlacedKey, placeKey } from '../cluster/ring/token.ts';
+import { keyOfDiskKey, type PlacedKey, placeKey } from '../cluster/ring/token.ts';
 import { readQuorum, writeQuorum } from '../cluster/quorum/legality.ts';
 import type { Content } from '../cluster/quorum/read.ts';
 import { readHeader } from '../cluster/versioning/codec.ts';
@@ -31,7 +31,7 @@ import type {
   WriteOptions,
   WriteResult,
 } from './kv.ts';
-import { cursorOfToken, tokenOfCursor } from './listing.ts';
+import { cursorOfToken, TOKEN_BYTES, tokenOfCursor } from './listing.ts';
 import { NEVER_WRITTEN, ObjectRead, versionsIn } from './read-result.ts';
 import { ReadOperation } from './read-operation.ts';
 import { checkCount, checkExpiry, checkKey, checkPair, timeoutOf } from './request-checks.ts';
@@ -41,6 +41,7 @@ import { WriteRouter } from './write-router.ts';
 
 const NO_BYTES = new Uint8Array(0);
 const COUNT_PAGE = 4096;
+const FIRST_TOKEN = '\0'.repeat(TOKEN_BYTES);
 /** Rounds of one SCAN call that find too few keys. */
 const MOST_ROUNDS = 16;
 const BUSY_RETRY_MS = 50;
@@ -169,7 +170,7 @@ export class ClientOperations {
       let at = from;
       for (let round = 1; ; round += 1) {
         const page = await this.#page(bucket, at, count - keys.length, startMs, options);
-        for (const key of page.keys) keys.push(key.slice(10));
+        for (const key of page.keys) keys.push(keyOfDiskKey(key));
         if (page.next === '') return { cursor: '0', keys };
         at = page.next;
         if (keys.length >= count || round === MOST_ROUNDS) return { cursor: cursorOfToken(at), keys };
@@ -187,7 +188,7 @@ export class ClientOperations {
     try {
       const startMs = this.#core.clock.monotonicMs();
       let total = 0;
-      for (let at = '\0\0\0\0\0\0\0\0'; at !== '';) {
+      for (let at = FIRST_TOKEN; at !== '';) {
         const page = await this.#page(bucket, at, COUNT_PAGE, startMs, options);
         total += page.keys.length;
         at = page.next;
@@ -236,6 +237,8 @@ export class ClientOperations {
     const w = writeQuorum(bucket, topology.N, options.w, options.quorum);
     const timeoutMs = timeoutOf(options.timeoutMs, limits);
     const operationId = operationIdOf(options.operationId);
+    // On the wire an empty context means none, and none means a blind write.
+    if (options.context?.length === 0) throw new CoterieError('CONTEXT_BROKEN', 'broken context: it is empty', { outcome: 'none' });
     this.#admit();
     metrics.counts.writes.add();
     const { diskKey, partition } = placeKey(topology, bucket.id, key, this.#placed);

@@ -9,7 +9,7 @@ import { verifyChecksum } from '../cluster/versioning/codec.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import { decodeValueReply } from '../transport/messages/replica.ts';
 import type { Reply } from '../transport/request.ts';
-import { contentOf, mergeContents } from './content.ts';
+import { contentOf, isAhead, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 
 export interface GatherQuestion {
@@ -87,7 +87,8 @@ export class GatherOperation implements GatherOut {
       this.#step({ kind: 'failed', replica, code: asCoterieError(error).code });
       return;
     }
-    this.#step({ kind: 'value', replica, content });
+    if (isAhead(content, this.#core.clock.wallMs())) this.#step({ kind: 'failed', replica, code: 'CLOCK_SKEW' });
+    else this.#step({ kind: 'value', replica, content });
   }
 
   #step(event: GatherEvent): void {

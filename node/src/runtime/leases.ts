@@ -49,9 +49,9 @@ export class Leases {
     return this.#hlc.latest.ms;
   }
 
-  /** Whether this store's times are too far ahead of its wall clock for its peers to take them. */
+  /** How far this store's times are ahead of what its peers surely take, in ms; half of what they tolerate is left to the skew between clocks. */
   aheadMs(): number {
-    return this.#hlc.latest.ms - this.#clock.wallMs() - MAX_AHEAD_MS;
+    return this.#hlc.latest.ms - this.#clock.wallMs() - MAX_AHEAD_MS / 2;
   }
 
   /** Takes in a time that came with an object; false when it is too far ahead. */

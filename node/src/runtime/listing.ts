@@ -6,7 +6,6 @@
  */
 
 import type { ByteString } from '../base/bytes.ts';
-import { asCoterieError, type CoterieError } from '../base/errors.ts';
 import type { EngineIterator } from '../storage/engine.ts';
 import { bucketOfDiskKey, partitionOfDiskKey } from '../cluster/ring/token.ts';
 import { primaries } from '../cluster/ring/preference.ts';
@@ -78,10 +77,4 @@ export function cursorOfToken(token: ByteString): string {
   let value = 0n;
   for (let i = 0; i < TOKEN_BYTES; i += 1) value = (value << 8n) | BigInt(token.charCodeAt(i) & 0xff);
   return value.toString();
-}
-
-export function codedFailure(error: unknown): CoterieError {
-  const coded = asCoterieError(error);
-  if (coded.code === 'INTERNAL') throw error;
-  return coded;
 }

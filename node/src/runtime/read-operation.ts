@@ -22,7 +22,7 @@ import { MESSAGE } from '../transport/messages/message-type.ts';
 import { decodeDigestReply, decodeValueReply } from '../transport/messages/replica.ts';
 import type { Reply } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
-import { contentOf, digestOf, mergeContents } from './content.ts';
+import { contentOf, digestOf, isAhead, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 
 const HEDGE: ReadEvent = { kind: 'hedge' };
@@ -158,7 +158,7 @@ export class ReadOperation implements ReadOut, ReadDependencies {
     store.read(
       this.#question.diskKey,
       (bytes) => {
-        this.#step({ kind: 'value', replica, content: contentOf(owned(bytes)) });
+        this.#onContent(replica, contentOf(owned(bytes)));
       },
       (error) => {
         if (error.code === 'DATA_DAMAGED') metrics.counts.damagedReads.add();
@@ -191,7 +191,11 @@ export class ReadOperation implements ReadOut, ReadDependencies {
       this.#step({ kind: 'valueFailed', replica, code: expected(error) });
       return;
     }
-    this.#step({ kind: 'value', replica, content });
+    this.#onContent(replica, content);
+  }
+
+  #onContent(replica: number, content: Content): void {
+    this.#step({ kind: isAhead(content, this.#core.clock.wallMs()) ? 'suspect' : 'value', replica, content });
   }
 
   #onDigest(replica: number, reply: Reply): void {

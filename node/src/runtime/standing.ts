@@ -9,7 +9,6 @@
  * the worse takes effect at once, one to the better only when it is durable.
  */
 
-import type { StoreId } from '../base/ids.ts';
 import type { Clock, Timer } from '../env/clock.ts';
 import type { Random } from '../env/random.ts';
 import { afterRewind, type BootDraw, bootSequence, continuity, newActor } from '../cluster/membership/boot.ts';
@@ -157,10 +156,6 @@ export class Standing {
     // A rewind found meanwhile has undone it.
     if (before === this.#atBoot) this.#synchronised = true;
     this.#options.changed();
-  }
-
-  removed(id: StoreId): boolean {
-    return this.#options.file.current.removed.includes(id);
   }
 
   #confirm(): void {

@@ -55,6 +55,8 @@ class ReadTranscript implements ReadOut {
     switch (verb) {
       case 'value':
         return { kind: 'value', ...at, content: content(what) };
+      case 'suspect':
+        return { kind: 'suspect', ...at, content: content(what) };
       case 'digest':
         return { kind: 'digest', ...at, digest: content(what).digest };
       case 'value-failed':

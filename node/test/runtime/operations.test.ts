@@ -133,6 +133,11 @@ describe('clocks', () => {
       cluster.clock(0).offsetUs = 3_600_000_000;
       expect(await failure(() => cluster.node(0).put('default', key, bytes('v'), {}, { timeoutMs: 500 }))).toBe('TIMEOUT unknown');
       expect(await failure(() => cluster.node(1).put('default', cluster.keyOn(1), bytes('v'), {}, {}))).toBeUndefined();
+      // What it has written is no answer to the others, and does not stand in the way of theirs.
+      expect(texts(await cluster.node(1).get('default', key, {}))).toEqual([]);
+      const other = cluster.keyOn(1, 0);
+      await cluster.node(1).put('default', other, bytes('w'), {}, {});
+      expect(texts(await cluster.node(2).get('default', other, {}))).toEqual(['w']);
     }));
 
   test('a node whose wall clock was set back does not coordinate until it has caught up', () =>

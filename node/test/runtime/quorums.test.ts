@@ -119,6 +119,7 @@ describe('a request that cannot be right', () => {
       expect(await put('k', 'v', {}, { timeoutMs: 60_001 })).toBe('TIMEOUT_INVALID none');
       expect(await put('k', 'v', {}, { operationId: bytes('short') })).toBe('OPERATION_ID_INVALID');
       expect(await put('k', 'v', {}, { context: bytes('nonsense') })).toBe('CONTEXT_BROKEN none');
+      expect(await put('k', 'v', {}, { context: bytes('') })).toBe('CONTEXT_BROKEN none');
       const { context } = await node.get('default', 'k', {});
       if (context === undefined) throw new Error('no context');
       expect(await put('other', 'v', {}, { context })).toBe('CONTEXT_FOREIGN none');

@@ -27,6 +27,8 @@ export type ReadEvent =
   /** `reachable`: the replicas that can be asked, as bits; `source` is the one of them that is asked for the value. */
   | { readonly kind: 'start'; readonly reachable: number; readonly source: number }
   | { readonly kind: 'value'; readonly replica: number; readonly content: Content }
+  /** A value with times so far ahead of this node's clock that it may not be spread: good for an answer only where all agree on it. */
+  | { readonly kind: 'suspect'; readonly replica: number; readonly content: Content }
   | { readonly kind: 'digest'; readonly replica: number; readonly digest: ByteString }
   /** No answer will come to the value or digest asked for, or it does not count. */
   | { readonly kind: 'valueFailed'; readonly replica: number; readonly code: ErrorCode }
@@ -76,6 +78,9 @@ export interface ReadState {
   /** Digests whose content is in `merged`. */
   readonly absorbed: ByteString[];
   merged: Content | undefined;
+  /** A value that may not be spread, and bits of the replicas that hold it. */
+  suspect: Content | undefined;
+  suspects: number;
   answered: boolean;
   /** The deadline is over: nothing new is begun. */
   over: boolean;
@@ -100,6 +105,8 @@ export function newRead(n: number, r: number, deps: ReadDependencies): ReadState
     sent: [],
     absorbed: [],
     merged: undefined,
+    suspect: undefined,
+    suspects: 0,
     answered: false,
     over: false,
     settled: false,
@@ -116,6 +123,16 @@ export function readStep(state: ReadState, event: ReadEvent, out: ReadOut): void
       state.valueAsked &= ~(1 << event.replica);
       if ((state.gone & (1 << event.replica)) === 0) know(state, event.replica, event.content.digest);
       absorb(state, event.content);
+      break;
+    case 'suspect':
+      state.valueAsked &= ~(1 << event.replica);
+      if (state.answered) {
+        lose(state, event.replica, 'CLOCK_SKEW');
+      } else if ((state.gone & (1 << event.replica)) === 0) {
+        know(state, event.replica, event.content.digest);
+        state.suspect = event.content;
+        state.suspects |= 1 << event.replica;
+      }
       break;
     case 'digest':
       state.digestAsked &= ~(1 << event.replica);
@@ -189,8 +206,29 @@ function absorb(state: ReadState, content: Content): void {
   }
 }
 
+/** Answers a suspect value that R replicas agree on; gives up the replicas that hold it where they do not. */
+function judgeSuspect(state: ReadState, suspect: Content, out: ReadOut): void {
+  let agreed = state.merged === undefined;
+  for (let replica = 0; replica < state.n; replica += 1) {
+    if ((state.known & (1 << replica)) !== 0 && state.digests[replica] !== suspect.digest) agreed = false;
+  }
+  if (agreed && bits(state.known) < state.r) return;
+  state.suspect = undefined;
+  if (agreed) {
+    state.answered = true;
+    state.over = true;
+    out.answer(suspect, false);
+    return;
+  }
+  for (let replica = 0; replica < state.n; replica += 1) {
+    if ((state.suspects & (1 << replica)) !== 0) lose(state, replica, 'CLOCK_SKEW');
+  }
+  state.suspects = 0;
+}
+
 /** Goes as far as what is known allows. */
 function advance(state: ReadState, out: ReadOut): void {
+  if (state.suspect !== undefined && !state.answered) judgeSuspect(state, state.suspect, out);
   if (!state.answered && state.n - bits(state.gone) < state.r) {
     state.answered = true;
     state.over = true;
@@ -201,7 +239,7 @@ function advance(state: ReadState, out: ReadOut): void {
   }
   if (!state.over) {
     if (state.merged === undefined) {
-      if (state.valueAsked === 0 && !state.answered) askAnother(state, false, out);
+      if (state.valueAsked === 0 && state.suspect === undefined && !state.answered) askAnother(state, false, out);
     } else if (state.answered || bits(state.known) >= state.r) {
       resolve(state, state.merged, out);
     }
