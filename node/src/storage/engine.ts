@@ -8,6 +8,7 @@
  * - Memory is bounded: memtables, cached blocks, indexes and filters, delayed writes each have a budget.
  */
 
+import { Buffer } from 'node:buffer';
 import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../base/errors.ts';
 import type { VfsLock } from '../env/vfs.ts';
@@ -209,7 +210,7 @@ export class Engine {
     }
   }
 
-  /** The entries of the keys, in their order. */
+  /** The entries of the keys, in their order, as of one moment; they may be kept. */
   async multiGet(keys: readonly ByteString[], snapshot?: Snapshot): Promise<(Entry | undefined)[]> {
     const entries = new Array<Entry | undefined>(keys.length);
     const view = snapshot ?? this.snapshot();
@@ -217,13 +218,13 @@ export class Engine {
       const waiting: Promise<void>[] = [];
       for (const [place, key] of keys.entries()) {
         const found = this.tryGet(key, view);
-        if (!(found instanceof Pending)) entries[place] = found;
+        if (!(found instanceof Pending)) entries[place] = kept(found);
         else {
           waiting.push(
             this.load(found)
               .then(() => this.get(key, view))
               .then((entry) => {
-                entries[place] = entry;
+                entries[place] = kept(entry);
               }),
           );
         }
@@ -491,6 +492,11 @@ function closed(): CoterieError {
 
 function diskIsFull(): CoterieError {
   return new CoterieError('DISK_FULL', 'the disk is full; writes resume when there is room', { outcome: 'none' });
+}
+
+/** With the value in memory of its own. */
+function kept(entry: Entry | undefined): Entry | undefined {
+  return entry === undefined ? undefined : { ...entry, value: Buffer.from(entry.value) };
 }
 
 function viewOf(snapshot: Snapshot): View {

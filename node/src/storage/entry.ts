@@ -18,7 +18,7 @@ export interface EntryMeta {
 }
 
 export interface Entry extends EntryMeta {
-  /** Immutable. It may alias a cached block: keep it no longer than needed, copy it to hold it. */
+  /** Not to be changed. From `tryGet` and `get` it may alias a cached block: it is valid until the end of the turn; copy it to keep it. */
   readonly value: Uint8Array;
 }
 

@@ -224,14 +224,15 @@ class TablesSource implements Source {
   #bytesOf(ref: TableRef, block: number): Buffer | 'wait' | undefined {
     const { meta, file } = ref;
     const cached = file.blocks.get(block);
-    if (cached !== undefined) return cached.bytes;
+    // Cached blocks are given back between turns; a batch may take several.
+    if (cached !== undefined) return Buffer.from(cached.bytes);
     const { index } = file;
     if (index === undefined || block < this.#aheadFirst || block >= this.#aheadEnd) return 'wait';
     const base = index.place(this.#aheadFirst).offset;
     const { offset, length } = index.place(block);
     try {
       const from = offset - base;
-      return openBlock(this.#ahead.subarray(from, from + length + TRAILER_BYTES), meta.number, offset, true);
+      return openBlock(this.#ahead.subarray(from, from + length + TRAILER_BYTES), meta.number, offset);
     } catch (error) {
       if (!isMalformed(error)) throw error;
       this.#reads.scanFoundDamage(meta, file, block);

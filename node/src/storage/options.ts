@@ -62,6 +62,8 @@ export interface EngineOptions {
   readonly turnReadMs?: number;
   /** Below this many free bytes writes are refused with DISK_FULL; they resume above one and a half times as many. */
   readonly reserveBytes?: number;
+  /** Overwrite the memory of blocks that leave the cache, so that whoever keeps an entry beyond its turn is found out; for tests. */
+  readonly poison?: boolean;
   readonly log?: (event: EngineEvent) => void;
 }
 
@@ -83,7 +85,7 @@ function within(name: string, value: number, least: number, most: number): numbe
 /** The options with defaults filled in. @throws CoterieError SETTING_INVALID */
 export function settingsOf(options: EngineOptions): Settings {
   const any = Number.MAX_SAFE_INTEGER;
-  const memtableBytes = within('memtableBytes', options.memtableBytes ?? 16 * MIB, 4 * KIB, 1024 * MIB);
+  const memtableBytes = within('memtableBytes', options.memtableBytes ?? 8 * MIB, 4 * KIB, 1024 * MIB);
   const level0Compact = within('level0Compact', options.level0Compact ?? 4, 1, 1000);
   const level0Slow = within('level0Slow', options.level0Slow ?? Math.max(16, level0Compact * 2), level0Compact, 10_000);
   const fsync = options.fsync ?? { kind: 'always' };
@@ -100,13 +102,13 @@ export function settingsOf(options: EngineOptions): Settings {
     fsync,
     memtableBytes,
     sealedMemtables: within('sealedMemtables', options.sealedMemtables ?? 2, 1, 16),
-    cacheBytes: within('cacheBytes', options.cacheBytes ?? 32 * MIB, 0, any),
+    cacheBytes: within('cacheBytes', options.cacheBytes ?? 16 * MIB, 0, any),
     openFiles: within('openFiles', options.openFiles ?? 500, 8, 1_000_000),
     compression,
     blockBytes: within('blockBytes', options.blockBytes ?? 4 * KIB, 128, MIB),
     restartInterval: within('restartInterval', options.restartInterval ?? 16, 1, 1024),
     bloomBitsPerKey: within('bloomBitsPerKey', options.bloomBitsPerKey ?? 10, 0, 32),
-    tableBytes: within('tableBytes', options.tableBytes ?? 16 * MIB, 4 * KIB, 1024 * MIB),
+    tableBytes: within('tableBytes', options.tableBytes ?? 8 * MIB, 4 * KIB, 1024 * MIB),
     levelBaseBytes: within('levelBaseBytes', options.levelBaseBytes ?? 64 * MIB, 4 * KIB, any),
     levelRatio: within('levelRatio', options.levelRatio ?? 10, 2, 100),
     level0Compact,
@@ -117,6 +119,7 @@ export function settingsOf(options: EngineOptions): Settings {
     turnReads: within('turnReads', options.turnReads ?? 8, 0, 10_000),
     turnReadMs,
     reserveBytes: within('reserveBytes', options.reserveBytes ?? 4 * memtableBytes, 0, any),
+    poison: options.poison ?? false,
     log: options.log ?? ((): void => undefined),
   };
 }

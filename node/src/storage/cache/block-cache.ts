@@ -2,12 +2,13 @@
  * Decoded blocks in memory under a byte budget, evicted by the clock algorithm (Corbató, "A paging experiment with the Multics system",
  * 1968): a hit sets a flag, and the hand spares flagged blocks once.
  *
- * Invariants: a block was verified before it came in and never changes; evicting drops the cache's reference only, so that whoever still
- * reads it is not disturbed. Between two trims a block that came in stays: what was loaded can be read.
+ * Invariants: a block was verified before it came in, and does not change while it is in the cache. Blocks go only in `trim` and `forget`,
+ * which run between turns of the loop: within a turn, what was found in the cache can be read. Their memory is used again.
  */
 
 import type { Buffer } from 'node:buffer';
 import type { TableFile } from '../sstable/table-file.ts';
+import type { BlockMemory } from './block-memory.ts';
 
 const BLOCK_OVERHEAD_BYTES = 160;
 
@@ -15,16 +16,19 @@ export class CachedBlock {
   readonly table: TableFile;
   readonly block: number;
   readonly bytes: Buffer;
+  /** What `bytes` lies in. */
+  readonly memory: Buffer;
   referenced = false;
   /** Lookups that need it to stay. */
   pins = 0;
   /** Place in the clock; -1 when evicted. */
   slot = -1;
 
-  constructor(table: TableFile, block: number, bytes: Buffer) {
+  constructor(table: TableFile, block: number, memory: Buffer, length: number) {
     this.table = table;
     this.block = block;
-    this.bytes = bytes;
+    this.memory = memory;
+    this.bytes = memory.subarray(0, length);
   }
 }
 
@@ -32,7 +36,12 @@ export class BlockCache {
   #bytes = 0;
   #hand = 0;
   readonly #clock: CachedBlock[] = [];
+  readonly #memory: BlockMemory;
   evictions = 0;
+
+  constructor(memory: BlockMemory) {
+    this.#memory = memory;
+  }
 
   /** Bytes of blocks held, with what they cost beside. */
   get bytes(): number {
@@ -43,12 +52,13 @@ export class BlockCache {
     return this.#clock.length;
   }
 
-  insert(table: TableFile, block: number, bytes: Buffer): CachedBlock {
-    const cached = new CachedBlock(table, block, bytes);
+  /** Takes over `memory`, whose first `length` bytes are the block. */
+  insert(table: TableFile, block: number, memory: Buffer, length: number): CachedBlock {
+    const cached = new CachedBlock(table, block, memory, length);
     cached.slot = this.#clock.length;
     this.#clock.push(cached);
     table.blocks.set(block, cached);
-    this.#bytes += bytes.length + BLOCK_OVERHEAD_BYTES;
+    this.#bytes += memory.length + BLOCK_OVERHEAD_BYTES;
     return cached;
   }
 
@@ -83,6 +93,7 @@ export class BlockCache {
     }
     cached.slot = -1;
     cached.table.blocks.delete(cached.block);
-    this.#bytes -= cached.bytes.length + BLOCK_OVERHEAD_BYTES;
+    this.#bytes -= cached.memory.length + BLOCK_OVERHEAD_BYTES;
+    this.#memory.give(cached.memory);
   }
 }

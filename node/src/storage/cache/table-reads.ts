@@ -11,7 +11,7 @@ import { asCoterieError, CoterieError } from '../../base/errors.ts';
 import { isVfsError } from '../../env/vfs.ts';
 import { isMalformed, MalformedError, Reader } from '../binary.ts';
 import type { Settings } from '../options.ts';
-import { openBlock, TRAILER_BYTES } from '../sstable/codec.ts';
+import { openBlock, openBlockInto, openedLength, TRAILER_BYTES } from '../sstable/codec.ts';
 import { decodeFooter, FOOTER_BYTES } from '../sstable/footer.ts';
 import { TableIndex } from '../sstable/index-block.ts';
 import type { TableFile } from '../sstable/table-file.ts';
@@ -19,6 +19,7 @@ import type { TableMeta } from '../sstable/table-meta.ts';
 import { readProperties, tableName } from '../sstable/table-meta.ts';
 import { blockRange } from '../sstable/table-scan.ts';
 import { BlockCache } from './block-cache.ts';
+import { BlockMemory } from './block-memory.ts';
 import type { CachedBlock } from './block-cache.ts';
 import { ReadBudget } from './read-budget.ts';
 
@@ -26,6 +27,7 @@ import { ReadBudget } from './read-budget.ts';
 export const TABLE_ITSELF = -1;
 
 const OPEN_LEAST = 8;
+const IDLE_LEAST_BYTES = 256 * 1024;
 /** Waiting for the next turn's budget is worth it for as many turns. */
 const TURNS_WAITED = 4;
 
@@ -37,7 +39,8 @@ interface Waiter {
 }
 
 export class TableReads {
-  readonly cache: BlockCache = new BlockCache();
+  readonly cache: BlockCache;
+  readonly #memory: BlockMemory;
   readonly budget: ReadBudget;
   readonly #settings: Settings;
   readonly #open: TableFile[] = [];
@@ -59,6 +62,8 @@ export class TableReads {
 
   constructor(settings: Settings) {
     this.#settings = settings;
+    this.#memory = new BlockMemory(Math.max(IDLE_LEAST_BYTES, settings.cacheBytes / 16), settings.poison);
+    this.cache = new BlockCache(this.#memory);
     this.#scratch = Buffer.allocUnsafeSlow(settings.blockBytes * 2 + 64);
     this.budget = new ReadBudget(settings.clock, settings.turnReads, settings.turnReadMs, () => {
       this.#takeTurn();
@@ -66,7 +71,7 @@ export class TableReads {
   }
 
   get bytes(): number {
-    return this.cache.bytes + this.#metaBytes;
+    return this.cache.bytes + this.#memory.idleBytes + this.#metaBytes;
   }
 
   get openFiles(): number {
@@ -157,6 +162,8 @@ export class TableReads {
 
   /** Closes the file and forgets everything in memory. */
   async forget(table: TableFile): Promise<void> {
+    // Whoever read one of its blocks in this turn may still use it.
+    if (table.blocks.size > 0) await new Promise<void>((resolve) => this.#settings.clock.soon(resolve));
     this.cache.forget(table);
     const place = this.#open.indexOf(table);
     if (place >= 0) this.#dropMeta(place);
@@ -196,15 +203,18 @@ export class TableReads {
     } catch (error) {
       throw readFailed(table, error);
     }
-    return this.#take(meta, table, block, read === stored ? into : into.subarray(0, 0), offset, false);
+    return this.#take(meta, table, block, read === stored ? into : into.subarray(0, 0), offset);
   }
 
   /** Verifies and caches; notes the damage of what does not pass. */
-  #take(meta: TableMeta, table: TableFile, block: number, stored: Buffer, offset: number, keep: boolean): CachedBlock | undefined {
+  #take(meta: TableMeta, table: TableFile, block: number, stored: Buffer, offset: number): CachedBlock | undefined {
     const { index } = table;
     if (index === undefined) return undefined;
     try {
-      const cached = this.cache.insert(table, block, openBlock(stored, table.number, offset, keep));
+      const opened = openedLength(stored, table.number, offset);
+      const memory = this.#memory.take(opened);
+      openBlockInto(stored, memory, opened);
+      const cached = this.cache.insert(table, block, memory, opened);
       this.#trimSoon();
       return cached;
     } catch (error) {
@@ -284,11 +294,12 @@ export class TableReads {
     const { index, file } = table;
     if (index === undefined || file === undefined || table.blocks.has(block) || table.badBlocks.has(block)) return;
     const { offset, length } = index.place(block);
-    const stored = Buffer.allocUnsafeSlow(length + TRAILER_BYTES);
+    const memory = this.#memory.take(length + TRAILER_BYTES);
+    const stored = memory.subarray(0, length + TRAILER_BYTES);
     this.asyncReads += 1;
     const read = await file.read(stored, offset);
-    if (table.blocks.has(block)) return;
-    this.#take(meta, table, block, read === stored.length ? stored : stored.subarray(0, 0), offset, true);
+    if (!table.blocks.has(block)) this.#take(meta, table, block, read === stored.length ? stored : stored.subarray(0, 0), offset);
+    this.#memory.give(memory);
   }
 
   async #openTable(meta: TableMeta, table: TableFile): Promise<void> {
@@ -315,7 +326,7 @@ export class TableReads {
         at = place.offset;
         const from = place.offset - first;
         if (from < 0 || from + place.length + TRAILER_BYTES > tail.length) throw new MalformedError('place out of range', 0);
-        return openBlock(tail.subarray(from, from + place.length + TRAILER_BYTES), table.number, place.offset, false);
+        return openBlock(tail.subarray(from, from + place.length + TRAILER_BYTES), table.number, place.offset);
       };
       readProperties(new Reader(part(footer.properties)));
       const index = new TableIndex(part(footer.index));

@@ -36,7 +36,7 @@ function readFilter(directory: string, table: TableMeta, disk: SyncVfs): Buffer 
     if (length === 0) return undefined;
     const stored = Buffer.alloc(length + TRAILER_BYTES);
     if (file.read(stored, offset) !== stored.length) throw new MalformedError('filter cut short', offset);
-    return openBlock(stored, table.number, offset, true);
+    return openBlock(stored, table.number, offset);
   } finally {
     file.close();
   }

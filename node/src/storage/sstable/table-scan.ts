@@ -12,7 +12,7 @@ import type { DamagedRange } from '../damage.ts';
 import type { KeyRange } from '../key-range.ts';
 import { anyContains, covers, successor } from '../key-range.ts';
 import { BlockCursor } from './block.ts';
-import { openBlock, TRAILER_BYTES } from './codec.ts';
+import { openBlockInto, openedLength, TRAILER_BYTES } from './codec.ts';
 import { decodeFooter, FOOTER_BYTES } from './footer.ts';
 import { TableIndex } from './index-block.ts';
 import type { TableMeta } from './table-meta.ts';
@@ -54,6 +54,7 @@ export class TableScan {
   #ahead: Buffer;
   #aheadFrom = 0;
   #aheadLength = 0;
+  #decoded: Buffer = Buffer.allocUnsafeSlow(8192);
 
   constructor(disk: SyncVfs, directory: string, meta: TableMeta, readAhead: number = READ_AHEAD_BYTES) {
     this.#disk = disk;
@@ -143,8 +144,13 @@ export class TableScan {
     if (index !== undefined) this.damaged.push(blockRange(this.#meta, index, block));
   }
 
+  /** The block's bytes; they stay until the next block is opened. */
   #blockAt(offset: number, length: number): Buffer {
-    return openBlock(this.#read(offset, length + TRAILER_BYTES), this.#meta.number, offset, true);
+    const stored = this.#read(offset, length + TRAILER_BYTES);
+    const opened = openedLength(stored, this.#meta.number, offset);
+    if (opened > this.#decoded.length) this.#decoded = Buffer.allocUnsafeSlow(Math.max(opened, 2 * this.#decoded.length));
+    openBlockInto(stored, this.#decoded, opened);
+    return this.#decoded.subarray(0, opened);
   }
 
   /** The file's bytes; they alias the read-ahead buffer until the next read. */
