@@ -23,6 +23,16 @@ function promised<T>(operation: string, path: string, start: (done: Callback<T>)
   });
 }
 
+/** The same for a call that answers nothing. */
+function settled(operation: string, path: string, start: (done: fs.NoParamCallback) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    start((error) => {
+      if (error === null) resolve();
+      else reject(asVfsError(error, path, operation));
+    });
+  });
+}
+
 class NodeFile implements VfsFile {
   readonly path: string;
   #fd: number;
@@ -59,7 +69,7 @@ class NodeFile implements VfsFile {
   }
 
   write(bytes: Uint8Array, position: number): Promise<void> {
-    return this.#call('write', (fd, done) => {
+    return this.#run('write', (fd, done) => {
       let written = 0;
       const more = (): void => {
         fs.write(fd, bytes, written, bytes.length - written, position + written, (error, count) => {
@@ -74,11 +84,11 @@ class NodeFile implements VfsFile {
   }
 
   dataSync(): Promise<void> {
-    return this.#call('fdatasync', fs.fdatasync);
+    return this.#run('fdatasync', fs.fdatasync);
   }
 
   truncate(length: number): Promise<void> {
-    return this.#call('truncate', (fd, done) => {
+    return this.#run('truncate', (fd, done) => {
       fs.ftruncate(fd, length, done);
     });
   }
@@ -101,17 +111,22 @@ class NodeFile implements VfsFile {
         this.#idle = resolve;
       });
     }
-    await promised<void>('close', this.path, (done) => {
+    await settled('close', this.path, (done) => {
       fs.close(fd, (error) => {
         done(error ?? null);
       });
     });
   }
 
-  #call<T = void>(
-    operation: string,
-    start: (fd: number, done: (error: NodeJS.ErrnoException | null, value: T) => void) => void,
-  ): Promise<T> {
+  #run(operation: string, start: (fd: number, done: fs.NoParamCallback) => void): Promise<void> {
+    return this.#call<undefined>(operation, (fd, done) => {
+      start(fd, (error) => {
+        done(error, undefined);
+      });
+    });
+  }
+
+  #call<T>(operation: string, start: (fd: number, done: Callback<T>) => void): Promise<T> {
     const fd = this.#fd;
     if (fd < 0) return Promise.reject(new VfsError('CLOSED', this.path, operation));
     this.#calls += 1;
@@ -160,14 +175,14 @@ export class NodeVfs implements Vfs {
   }
 
   rename(from: string, to: string): Promise<void> {
-    return promised('rename', from, (done) => {
-      fs.rename(from, to, done as fs.NoParamCallback);
+    return settled('rename', from, (done) => {
+      fs.rename(from, to, done);
     });
   }
 
   unlink(path: string): Promise<void> {
-    return promised('unlink', path, (done) => {
-      fs.unlink(path, done as fs.NoParamCallback);
+    return settled('unlink', path, (done) => {
+      fs.unlink(path, done);
     });
   }
 
@@ -176,12 +191,14 @@ export class NodeVfs implements Vfs {
       fs.open(path, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY, done);
     });
     try {
-      await promised<void>('syncDir', path, (done) => {
-        fs.fsync(fd, done as fs.NoParamCallback);
+      await settled('syncDir', path, (done) => {
+        fs.fsync(fd, done);
       });
     } finally {
-      await promised<void>('syncDir', path, (done) => {
-        fs.close(fd, done as fs.NoParamCallback);
+      await settled('syncDir', path, (done) => {
+        fs.close(fd, (error) => {
+          done(error ?? null);
+        });
       });
     }
   }

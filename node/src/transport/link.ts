@@ -230,8 +230,9 @@ export class Link implements ConnectionHandler, FrameSink {
   #welcomed(frame: Frame): void {
     const theirs = this.#theirs;
     const { protocol, remembered } = decodeWelcome(frame.payload);
-    if (theirs === undefined || protocol !== this.#commonProtocol(theirs))
+    if (theirs === undefined || protocol !== this.#commonProtocol(theirs)) {
       throw new CoterieError('FRAME_INVALID', 'the versions do not match');
+    }
     this.#phase = 'up';
     this.#timer.cancel();
     this.#watch();

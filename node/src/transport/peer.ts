@@ -21,9 +21,9 @@ export interface PeerWorld extends LinkWorld {
   readonly network: Network;
   readonly random: Random;
   readonly deadlines: Deadlines;
-  log(event: TransportEvent): void;
+  readonly log: (event: TransportEvent) => void;
   /** The peer became connected, or stopped being so. */
-  changed(peer: Peer): void;
+  readonly changed: (peer: Peer) => void;
 }
 
 /** For a connection that came too late to be wanted. */

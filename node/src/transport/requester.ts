@@ -107,10 +107,10 @@ export class Requester implements LinkRole {
     const link = this.#link;
     if (link?.up !== true) return 'PEER_UNREACHABLE';
     const { limits, counters, clock } = this.#world;
+    if (this.#requests.size >= limits.maxRequests) return 'BUSY';
     const queuedBytes = link.outbox.queuedBytes;
     // A message larger than the queue still passes when nothing waits before it.
-    if (this.#requests.size >= limits.maxRequests || (queuedBytes > 0 && queuedBytes + payload.length > limits.maxQueueBytes))
-      return 'BUSY';
+    if (queuedBytes > 0 && queuedBytes + payload.length > limits.maxQueueBytes) return 'BUSY';
     const dueMs = clock.monotonicMs() + deadlineMs;
     const request = new OutgoingRequest(this, this.#freeId(), type, payload.length > CHUNK_BYTES, dueMs, onReply);
     this.#requests.set(request.id, request);

@@ -13,8 +13,9 @@ export const trace: Job<{ letter: string; slices: number; shared: SharedArrayBuf
   *run({ letter, slices, shared }): Generator<undefined, number, undefined> {
     const bytes = new Uint8Array(shared);
     for (let slice = 0; slice < slices; slice += 1) {
-      bytes[0] = (bytes[0] ?? 0) + 1;
-      bytes[bytes[0] ?? 0] = letter.charCodeAt(0);
+      const at = (bytes[0] ?? 0) + 1;
+      bytes[0] = at;
+      bytes[at] = letter.charCodeAt(0);
       yield;
     }
     return slices;

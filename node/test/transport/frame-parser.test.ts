@@ -51,7 +51,9 @@ describe('FrameParser', () => {
           let rest: Buffer = bytesOf(sent);
           const finely = fine && rest.length < 4000;
           while (rest.length > 0) {
-            const cut = finely ? 1 + ((cuts.next().value ?? 1) % 40) : (cuts.next().value ?? 1);
+            const next: unknown = cuts.next().value;
+            const size = typeof next === 'number' ? next : 1;
+            const cut = finely ? 1 + (size % 40) : size;
             feed(parser, rest.subarray(0, cut));
             rest = rest.subarray(cut);
             if (stops.next().value !== true) parser.resume();

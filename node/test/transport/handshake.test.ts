@@ -48,7 +48,10 @@ describe('the codec', () => {
   });
 
   test('a code or an outcome of a later version is taken for the worst', () => {
-    const payload = coterie.transport.Failure.encode({ code: 'FROM_THE_FUTURE', message: 'm', outcome: 9 }).finish();
+    const payload = Buffer.concat([
+      coterie.transport.Failure.encode({ code: 'FROM_THE_FUTURE', message: 'm' }).finish(),
+      Buffer.from('1809', 'hex'),
+    ]);
     expect(decodeFailure(payload)).toEqual({ code: 'INTERNAL', message: 'm', outcome: 'unknown' });
   });
 

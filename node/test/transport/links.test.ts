@@ -101,8 +101,12 @@ describe('the queues are bounded', () => {
       peer.send({ type: KEEP, id: i, remainingMs: 60_000 });
       await pair.clock.settle();
     }
+    // First it is not read any more;
+    expect(peer.closed).toBe(false);
+    expect(pair.network.connections[0]?.[1].paused).toBe(true);
     expect(pair.b.transport.counters.requestsReceived).toBeLessThan(8);
     expect(pair.network.connections[0]?.[1].buffered).toBeLessThan(1_500_000);
+    // then, when it still takes nothing, given up.
     await pair.clock.advance(30_000);
     expect(peer.closed).toBe(true);
   });
@@ -182,11 +186,14 @@ describe('what is wrong harms only its own connection', () => {
     expect(answers).toMatchObject([{ kind: 'reply', text: 'as if nothing had happened' }]);
   });
 
-  test('from a server: a request or a reply of another type where replies come', async () => {
+  test('from a server: what is no reply, or not to what was asked', async () => {
+    const firstChunk = { type: ECHO, flags: REPLY_FLAG | MORE_FLAG, id: 1, payload: Buffer.alloc(65_536) };
     for (const wrong of [
-      { type: ECHO, id: 1 },
-      { type: KEEP, flags: REPLY_FLAG, id: 1 },
-      { type: ERROR, flags: REPLY_FLAG, id: 1 },
+      [{ type: ECHO, id: 1 }],
+      [{ type: KEEP, flags: REPLY_FLAG, id: 1 }],
+      [{ type: ERROR, flags: REPLY_FLAG, id: 1 }],
+      [firstChunk, { type: ECHO, flags: REPLY_FLAG, id: 1 }],
+      [firstChunk, firstChunk],
     ]) {
       const pair = await Pair.start();
       const server = new RawPeer();
@@ -200,7 +207,7 @@ describe('what is wrong harms only its own connection', () => {
       await pair.clock.settle();
       const { answers } = pair.ask('x');
       await pair.clock.settle();
-      server.send(wrong);
+      server.send(...wrong);
       await pair.clock.settle();
       expect(answers).toMatchObject([unknown('PEER_UNREACHABLE')]);
       expect(server.closed).toBe(true);
