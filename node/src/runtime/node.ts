@@ -106,7 +106,8 @@ export class CoterieNode implements KvNode {
       const { identity: last, lost } = await findIdentity(options, (drawn) => policies.newStoreId(drawn, name));
       if (lost !== undefined) warn('data-lost', { store: lost });
       const draw = { nonce: random.u32(), actorEpoch: random.u32() };
-      const begun = beginBoot(last, draw, clock.wallMs(), timings.timeLeaseMs);
+      const mayForget = options.engine?.fsync?.kind === 'interval' && topology.N > 1;
+      const begun = beginBoot(last, draw, { nowMs: clock.wallMs(), timeLeaseMs: timings.timeLeaseMs, mayForget });
       const actor = policies.bootActor({ actorEpoch: begun.actorEpoch, counter: begun.counterUsed });
       const file = new IdentityFile(vfs, directory, last);
       await file.change(() => ({ ...begun, actorEpoch: actor.actorEpoch }));
@@ -331,9 +332,11 @@ export class CoterieNode implements KvNode {
     await this.#listener?.close();
     await core.transport.close();
     core.wheel.close();
+    const failed = core.store.engine.stats().state === 'failed';
     await core.store.engine.close();
     const { counterUsed, latestMs } = core.leases;
-    await file.change((identity) => endCleanly(identity, counterUsed, latestMs));
+    // An engine that has failed may have lost what it was given.
+    if (!failed) await file.change((identity) => endCleanly(identity, counterUsed, latestMs));
     await lock.release();
   }
 }

@@ -17,6 +17,8 @@ import { hearNotice, judgePeer, type PeerHello, type PeerRules } from '../../src
 const CLUSTER = clusterId('c'.repeat(32));
 const id = (letter: string): StoreId => storeId(letter.repeat(32));
 
+const TERMS = { nowMs: 1000, timeLeaseMs: 500, mayForget: false };
+
 function blank(letter = 'a'): StoreIdentity {
   return newIdentity(CLUSTER, id(letter), memberName('node-1'));
 }
@@ -29,7 +31,7 @@ function draw(): { nonce: number; actorEpoch: number } {
 }
 
 function boot(last: StoreIdentity): StoreIdentity {
-  return beginBoot(last, draw(), 1000, 500);
+  return beginBoot(last, draw(), TERMS);
 }
 
 function memoryOf({ storeId: store, boot: number, lease, actorEpoch }: StoreIdentity): PeerMemory {
@@ -91,8 +93,16 @@ describe('boots', () => {
   });
 
   test('an actor epoch drawn twice in a row is still a new one', () => {
-    const first = beginBoot(blank(), { nonce: 1, actorEpoch: 5 }, 0, 0);
-    expect(beginBoot(first, { nonce: 1, actorEpoch: 5 }, 0, 0).actorEpoch).toBe(6);
+    const first = beginBoot(blank(), { nonce: 1, actorEpoch: 5 }, TERMS);
+    expect(beginBoot(first, { nonce: 1, actorEpoch: 5 }, TERMS).actorEpoch).toBe(6);
+  });
+
+  test('where acknowledged writes may be forgotten, an unclean start makes the store synchronise anew', () => {
+    const running = { ...boot(blank()), synchronised: true };
+    const terms = { ...TERMS, mayForget: true };
+    expect(beginBoot(running, draw(), terms).synchronised).toBe(false);
+    expect(beginBoot(endCleanly(running, 1, 1), draw(), terms).synchronised).toBe(true);
+    expect(beginBoot(running, draw(), TERMS).synchronised).toBe(true);
   });
 
   test('the ceiling of time never comes down at a start', () => {

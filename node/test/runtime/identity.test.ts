@@ -38,6 +38,26 @@ describe('restarts', () => {
       for (const key of keys) expect(texts(await cluster.node(2).get('default', key, {}))).toEqual(['v']);
     }));
 
+  test('with fsync: interval a store that lost power synchronises before it counts again', () =>
+    scenario({ nodes: 3, n: 3, options: { engine: { fsync: { kind: 'interval', everyMs: 1000 }, reserveBytes: 0 } } }, async (cluster) => {
+      await cluster.start();
+      const key = cluster.keyOn(0, 1, 2);
+      await cluster.node(0).put('default', key, bytes('old'), {}, { w: 3 });
+      await cluster.sleep(1500);
+      cluster.isolate(2);
+      await cluster.until(() => cluster.node(0).cluster().members[2]?.state === 'unreachable');
+      await cluster.node(0).put('default', key, bytes('new'), {}, {});
+      cluster.kill(1, 'power-loss');
+      cluster.heal();
+      await cluster.boot(1);
+      await cluster.ready();
+      expect(cluster.node(1).stats().counters['entriesCopied']).toBeGreaterThan(0);
+      // Node 0, the only one that had it, may go now.
+      cluster.kill(0);
+      await cluster.sleep(50);
+      expect(texts(await cluster.node(2).get('default', key, {}))).toEqual(['new']);
+    }));
+
   test('a single node needs nobody', () =>
     scenario({ nodes: 1, n: 1 }, async (cluster) => {
       await cluster.start();

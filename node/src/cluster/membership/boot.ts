@@ -30,15 +30,27 @@ export interface BootDraw {
   readonly actorEpoch: number;
 }
 
+/** What a boot is judged by. */
+export interface BootTerms {
+  readonly nowMs: number;
+  readonly timeLeaseMs: number;
+  /**
+   * Writes were acknowledged before they were on the disk (`fsync: interval`), and other stores have copies. A start without an orderly stop may
+   * then have lost some, and nobody can tell: the store is taken for a rewound one.
+   */
+  readonly mayForget: boolean;
+}
+
 /** The identity to make durable before this boot does anything. */
-export function beginBoot(last: StoreIdentity, draw: BootDraw, nowMs: number, timeLeaseMs: number): StoreIdentity {
+export function beginBoot(last: StoreIdentity, draw: BootDraw, { nowMs, timeLeaseMs, mayForget }: BootTerms): StoreIdentity {
   const boot = (bootSequence(last.boot) + 1) * NONCE + (draw.nonce >>> 8);
   const lease = last.lease + 1;
   const common = { ...last, boot, boots: [...last.boots, { boot, lease }].slice(-BOOTS_KEPT), clean: false, lease };
   // A ceiling far ahead of a wall clock that was set back must not be raised further.
   const ceilingMs = Math.max(last.ceilingMs, nowMs + timeLeaseMs);
   if (last.clean) return { ...common, ceilingMs, counterEnd: last.counterUsed + COUNTER_LEASE };
-  return { ...common, ceilingMs, ...newActor(last, draw.actorEpoch) };
+  const forgot = mayForget ? { synchronised: false, progress: { sources: {} } } : {};
+  return { ...common, ceilingMs, ...newActor(last, draw.actorEpoch), ...forgot };
 }
 
 /** A fresh actor with its first lease. */
