@@ -2,12 +2,15 @@
  * Placement with the least movement away from a previous one: successive cheapest paths of a minimum-cost flow.
  *
  * The flow sends each partition's N replicas over its zones and racks to members; holding on to a replica costs nothing, a new one costs 1; each
- * member must end at its quota. It starts from all that may stay (cost 0, so optimal for what it carries), completes each partition within its
+ * member should end at its quota. It starts from all that may stay (cost 0, so optimal for what it carries), completes each partition within its
  * spread, and then moves surplus to deficit along cheapest paths in the residual graph: an edge from member a to member b is a partition that
  * can exchange a for b. Exchanging a replica that is itself new costs nothing more, so that early choices are taken back for free.
  *
- * Quotas can always be met (load-targets.ts), so a path exists as long as there is surplus. Each path is checked again step by step when it
- * is applied: spread is never given up for balance.
+ * How far it goes: what is free is always done. Moves are paid for up to the bound, the slots that members lack of their quotas, which any
+ * exact placement costs at least. Where exactness would cost more (the partitions that lost a replica can only take one in a zone that should
+ * shrink, say), a member may stay up to 1/20 above its target: that alone is not worth streaming data for, and the next change evens it out for
+ * free. Beyond 1/20, or a whole slot, moves are paid for whatever the bound. A path exists as long as there is surplus (load-targets.ts says why).
+ * Each path is checked again step by step when it is applied: spread is never given up for balance.
  */
 
 import type { FailureDomains } from './failure-domains.ts';

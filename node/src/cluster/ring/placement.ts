@@ -3,7 +3,8 @@
  *
  * In this order of importance:
  * 1. a partition's N members are distinct, and spread over zones, then racks, as evenly as can be (failure-domains.ts);
- * 2. every member holds its fair share of slots, rounded: the best that the zones permit (load-targets.ts);
+ * 2. every member holds its fair share of slots, the best that the zones permit (load-targets.ts): exactly, rounded, from nothing; within 1/20
+ *    after a change, where exactness would move more than the bound;
  * 3. as few replicas as possible move away from the previous placement (least-movement.ts), or, from nothing, they are scattered
  *    (fresh-placement.ts);
  * 4. coordination is spread in proportion to weight (replica-order.ts).
