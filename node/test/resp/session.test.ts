@@ -251,6 +251,17 @@ describe('failures', () => {
   });
 });
 
+test('INFO says that a node is loading until it was ready once', async () => {
+  const drive = new RespDrive();
+  const client = drive.connect();
+  drive.node.readiness = { ready: false, reasons: ['no peers yet'] };
+  expect(await client.ask('INFO', 'persistence')).toMatch(/\r\nloading:1\r\nloading_eta_seconds:1\r\n/);
+  drive.node.readiness = { ready: true, reasons: [] };
+  expect(await client.ask('INFO', 'persistence')).toMatch(/\r\nloading:0\r\n/);
+  drive.node.readiness = { ready: false, reasons: ['too few members'] };
+  expect(await client.ask('INFO', 'persistence')).toMatch(/\r\nloading:0\r\n/);
+});
+
 describe('many keys', () => {
   test('over the fan-out, late and early answers end in their places', async () => {
     const drive = new RespDrive({ delay: (operation) => operation % 5, resp: { fanOut: 3 } });

@@ -37,13 +37,15 @@ export function readBody(request: IncomingMessage, most: number, tooLarge: (byte
       else if (first.length === 0) first = chunk;
       else chunks = [first, chunk];
     });
+    let whole = false;
     request.on('end', () => {
+      whole = true;
       resolve(chunks === undefined ? first : Buffer.concat(chunks, length));
     });
-    const cancelled = (): void => {
+    // A request that fails closes too; one that nobody listens to for errors fails without an event.
+    request.on('close', () => {
+      if (whole) return;
       reject(new CoterieError('CANCELLED', 'the client went away before the whole body was there', { outcome: 'none' }));
-    };
-    request.on('error', cancelled);
-    request.on('close', cancelled);
+    });
   });
 }

@@ -9,7 +9,7 @@ import type { ReplyWriter } from './reply.ts';
 /** What the commands ask of a node. */
 export type RespNode = Pick<
   KvNode,
-  'limits' | 'bucket' | 'get' | 'put' | 'delete' | 'expire' | 'scan' | 'count' | 'cluster' | 'stats' | 'nowMs'
+  'limits' | 'bucket' | 'get' | 'put' | 'delete' | 'expire' | 'scan' | 'count' | 'cluster' | 'ready' | 'stats' | 'nowMs'
 >;
 
 /** Facts about the process that only its root knows. */
@@ -43,6 +43,8 @@ export interface Shared {
   readonly facts: ProcessFacts;
   clients(): Iterable<ClientState>;
   commandsDone(): number;
+  /** The node has not been ready since its start: clients had better wait. */
+  loading(): boolean;
   commands(): readonly Command[];
 }
 

@@ -53,6 +53,7 @@ export class RespServer implements SessionHost {
   #due: RespSession[] = [];
   #commandsDone = 0;
   #nextId = 1;
+  #everReady = false;
 
   constructor(options: RespServerOptions) {
     this.node = options.node;
@@ -109,6 +110,10 @@ export class RespServer implements SessionHost {
 
   clients = (): Iterable<ClientState> => [...this.#sessions].map((session) => session.client);
   commandsDone = (): number => this.#commandsDone;
+  loading = (): boolean => {
+    this.#everReady ||= this.node.ready().ready;
+    return !this.#everReady;
+  };
   commands = (): readonly Command[] => COMMANDS;
 
   find(name: string): CountedCommand | undefined {

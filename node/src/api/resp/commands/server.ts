@@ -36,8 +36,9 @@ const SECTIONS: Readonly<Record<string, (shared: Shared) => Section>> = {
     ['maxmemory', 0],
     ['maxmemory_policy', 'noeviction'],
   ],
-  persistence: () => [
-    ['loading', 0],
+  persistence: ({ loading }) => [
+    // Clients that look (ioredis does) wait for a node that has just started, instead of being refused by it.
+    ...(loading() ? ([['loading', 1], ['loading_eta_seconds', 1]] as const) : ([['loading', 0]] as const)),
     ['aof_enabled', 1],
   ],
   stats: ({ node, commandsDone }) => [
