@@ -185,7 +185,7 @@ export class Memtable {
           if (this.drops.length > 0 && this.#droppedSince(key, order, newest)) return 'removed';
           return this.#entry(view, offset);
         }
-        reference = view.words[word] as number;
+        reference = view.words[word];
       }
     }
     if (this.drops.length > 0 && this.#droppedSince(key, -1, upTo - this.base)) return 'removed';

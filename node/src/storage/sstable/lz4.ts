@@ -46,7 +46,7 @@ export function decodeLz4(source: Uint8Array, from: number, to: number, target: 
     }
     matched += 4;
     if (distance === 0 || distance > written || written + matched > length || read > to)
-      throw new MalformedError('match out of range', read);
+      {throw new MalformedError('match out of range', read);}
     written = copyMatch(target, written, distance, matched);
   }
   if (written !== length) throw new MalformedError('decoded length does not match', read);

@@ -333,7 +333,7 @@ export class Log {
       this.#interval = undefined;
       const { file, position } = segment;
       if (file === undefined || segment.broken || segment.syncing !== undefined || segment.synced >= position || this.#state === 'closed')
-        return;
+        {return;}
       segment.syncing = file.dataSync().then(
         () => {
           this.syncs += 1;
