@@ -12,12 +12,17 @@ import type { Reply } from '../transport/request.ts';
 import { contentOf, isAhead, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 
+/** How long copies that are not needed, but may show an earlier attempt of the write, are waited for. */
+const PATIENCE_MS = 50;
+
 export interface GatherQuestion {
   readonly diskKey: ByteString;
   /** All primaries, as indexes of members. */
   readonly replicas: readonly number[];
   /** How many other copies are needed. */
   readonly need: number;
+  /** Wait for all that can be asked, for a while. */
+  readonly thorough: boolean;
   /** The digest of the own copy. */
   readonly expected: ByteString;
   readonly timeoutMs: number;
@@ -30,6 +35,7 @@ export class GatherOperation implements GatherOut {
   readonly #question: GatherQuestion;
   readonly #state: GatherState;
   #deadline: Timer | undefined;
+  #patience: Timer | undefined;
 
   constructor(core: NodeCore, question: GatherQuestion) {
     const own = question.replicas.indexOf(core.members.self);
@@ -37,6 +43,7 @@ export class GatherOperation implements GatherOut {
     this.#question = question;
     this.#state = newGather({
       need: question.need,
+      thorough: question.thorough,
       others: (2 ** question.replicas.length - 1) & ~(1 << own),
       expected: question.expected,
       merge: (a, b) => mergeContents(core.policies, a, b),
@@ -47,6 +54,11 @@ export class GatherOperation implements GatherOut {
     this.#deadline = this.#core.wheel.after(this.#question.timeoutMs, () => {
       this.#step({ kind: 'deadline' });
     });
+    if (this.#question.thorough) {
+      this.#patience = this.#core.wheel.after(PATIENCE_MS, () => {
+        this.#step({ kind: 'patience' });
+      });
+    }
     this.#step({ kind: 'start', reachable: this.#core.members.reachableBits(this.#question.replicas) });
   }
 
@@ -61,11 +73,13 @@ export class GatherOperation implements GatherOut {
 
   done(merged: Content, unanimous: boolean): void {
     this.#deadline?.cancel();
+    this.#patience?.cancel();
     this.#question.done(merged, unanimous);
   }
 
   fail(code: ErrorCode, message: string): void {
     this.#deadline?.cancel();
+    this.#patience?.cancel();
     this.#question.failed(new CoterieError(code, message, { outcome: 'none' }));
   }
 

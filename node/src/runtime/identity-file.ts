@@ -2,7 +2,7 @@
  * The store's identity on disk: read once, rewritten whole at every change.
  *
  * Invariants: a change counts once `change` has resolved (written beside, fsynced, renamed over, directory fsynced); changes made while a
- * write is under way go together into the next one; after a failure other than a full disk no change counts any more.
+ * write is under way go together into the next one; a failed write is never continued: the next one makes a new file.
  */
 
 import { CoterieError, isCoterieError } from '../base/errors.ts';
@@ -43,7 +43,7 @@ export class IdentityFile {
   #changes = 0;
   #durable = 0;
   #writing: Promise<void> | undefined;
-  #failure: CoterieError | undefined;
+  #failing = false;
 
   /** @param identity what the file holds now; written by the first change, if it is new */
   constructor(vfs: Vfs, directory: string, identity: StoreIdentity) {
@@ -66,7 +66,7 @@ export class IdentityFile {
   /**
    * Applies a change at once and resolves when it is durable.
    *
-   * @throws CoterieError DISK_FULL (a later change may succeed), DISK_FAILED (none will)
+   * @throws CoterieError DISK_FULL, DISK_FAILED; it stands in memory all the same, and goes to the disk with a later change
    */
   async change(change: (identity: StoreIdentity) => StoreIdentity): Promise<void> {
     this.#current = change(this.#current);
@@ -74,6 +74,11 @@ export class IdentityFile {
     const wanted = this.#changes;
     // The write that is under way may have begun before this change.
     while (this.#durable < wanted) await (this.#writing ??= this.#write());
+  }
+
+  /** The latest write failed. */
+  get failing(): boolean {
+    return this.#failing;
   }
 
   /** Applies a change that may be lost by a crash: it becomes durable with the next `change`. */
@@ -85,14 +90,13 @@ export class IdentityFile {
     const changes = this.#changes;
     const identity = this.#current;
     try {
-      if (this.#failure !== undefined) throw this.#failure;
       await this.#replace(encodeIdentity(identity));
       this.#durable = changes;
       this.#onDisk = identity;
+      this.#failing = false;
     } catch (error) {
-      const coded = failed('write', `${this.#directory}/${NAME}`, error);
-      if (coded.code === 'DISK_FAILED') this.#failure ??= coded;
-      throw coded;
+      this.#failing = true;
+      throw failed('write', `${this.#directory}/${NAME}`, error);
     } finally {
       this.#writing = undefined;
     }

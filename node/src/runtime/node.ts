@@ -152,6 +152,7 @@ export class CoterieNode implements KvNode {
       const policy = new PeerPolicy({
         topology,
         file,
+        clock,
         standing,
         peerSynchronised: (member, synchronised) => late.synchroniser?.peerSays(member, synchronised),
         warn,
@@ -329,6 +330,7 @@ export class CoterieNode implements KvNode {
     });
     core.standing.end();
     this.#synchroniser.stop();
+    this.#parts.policy.stop();
     await this.#listener?.close();
     await core.transport.close();
     core.wheel.close();

@@ -6,8 +6,10 @@
  */
 
 import type { CoterieError } from '../base/errors.ts';
+import type { Clock, Timer } from '../env/clock.ts';
 import type { Topology } from '../cluster/ring/topology.ts';
 import { hearNotice, judgePeer, type PeerHello, type PeerRules } from '../cluster/membership/peers.ts';
+import type { StoreIdentity } from '../cluster/membership/identity.ts';
 import { topologyDigest } from '../cluster/membership/topology-digest.ts';
 import type { HandshakePolicy, Hello, Judgement, Remembered } from '../transport/handshake.ts';
 import { decodeNotice, encodeNotice, type StoreNotice } from '../transport/messages/notice.ts';
@@ -19,10 +21,13 @@ import type { Standing } from './standing.ts';
 
 export const PEER_PROTOCOL = 1;
 const NOTICE_TIMEOUT_MS = 2000;
+/** How long a lease that a peer told may be known in memory only. */
+const NOTE_MS = 1000;
 
 export interface PeerPolicyOptions {
   readonly topology: Topology;
   readonly file: IdentityFile;
+  readonly clock: Clock;
   readonly standing: Standing;
   /** A peer's store says whether it is synchronised. */
   readonly peerSynchronised: (member: string, synchronised: boolean) => void;
@@ -35,6 +40,7 @@ export class PeerPolicy implements HandshakePolicy {
   readonly #digest: string;
   /** Peers whose store this node refused as removed in their latest attempt. */
   readonly #turnedAway = new Set<string>();
+  #saving: Timer | undefined;
 
   constructor(options: PeerPolicyOptions) {
     const { topology } = options;
@@ -122,6 +128,21 @@ export class PeerPolicy implements HandshakePolicy {
     });
   }
 
+  #noteSoon(after: StoreIdentity): void {
+    const { file, clock } = this.#options;
+    file.note(() => after);
+    this.#saving ??= clock.after(NOTE_MS, () => {
+      this.#saving = undefined;
+      // What failed stands in memory, and goes with the next one.
+      file.change((identity) => identity).catch(() => undefined);
+    });
+  }
+
+  /** Writes nothing any more. */
+  stop(): void {
+    this.#saving?.cancel();
+  }
+
   #notice(): StoreNotice {
     const { file, standing } = this.#options;
     const { storeId, boot, lease, actorEpoch, removed } = file.durable;
@@ -132,9 +153,9 @@ export class PeerPolicy implements HandshakePolicy {
     const { file, peerSynchronised, standing } = this.#options;
     const { removed } = file.current;
     const after = hearNotice(file.current, peer, notice, notice.removed);
-    // Removals are kept for good. Leases come twice a second from a store that writes: they wait for the next change.
+    // Removals are written down at once. Leases come twice a second from every store that writes: they go to the disk together.
     if (after.removed.length > removed.length) file.change(() => after).catch(() => undefined);
-    else file.note(() => after);
+    else if (after !== file.current) this.#noteSoon(after);
     if (after.retired) standing.retire(`${peer} knows of its replacement`);
     peerSynchronised(peer, notice.synchronised);
   }

@@ -4,7 +4,7 @@ import type { ByteString } from '../base/bytes.ts';
 import type { Checksum } from '../base/hash.ts';
 import type { BucketDefinition, Topology } from '../cluster/ring/topology.ts';
 import { decodeObject } from '../cluster/versioning/codec.ts';
-import { contextOf, encodeContext } from '../cluster/versioning/context.ts';
+import { tokenOf } from '../cluster/versioning/context.ts';
 import { peekVersion } from '../cluster/versioning/peek.ts';
 import { isExpired, present, type PresentedVersion } from '../cluster/versioning/present.ts';
 import type { ReadResult } from './kv.ts';
@@ -46,7 +46,7 @@ export class ObjectRead implements ReadResult {
   get context(): Uint8Array {
     if (this.#context === undefined) {
       const place = { clusterId: this.#topology.clusterId, bucketId: this.#bucket.id, key: this.#key };
-      this.#context = encodeContext(contextOf(decodeObject(this.#bytes, this.#checksum)), place, this.#checksum);
+      this.#context = tokenOf(this.#bytes, place, this.#checksum);
     }
     return this.#context;
   }

@@ -18,6 +18,9 @@ import type { Leases } from './leases.ts';
 import type { Members } from './members.ts';
 import type { Policies } from './policies.ts';
 
+/** Pause before the identity file is written again after a failure. */
+const RETRY_MS = 1000;
+
 export interface StandingOptions {
   readonly file: IdentityFile;
   readonly leases: Leases;
@@ -48,7 +51,6 @@ export class Standing {
   #ended = false;
   readonly #heard = new Set<number>();
   #grace: Timer | undefined;
-  #failure: string | undefined;
 
   constructor(options: StandingOptions) {
     this.#options = options;
@@ -114,7 +116,7 @@ export class Standing {
   reasons(): string[] {
     const reasons: string[] = [];
     if (this.#retired) reasons.push('this store was removed from its slot and never serves again');
-    if (this.#failure !== undefined) reasons.push(this.#failure);
+    if (this.#options.file.failing) reasons.push('the identity file cannot be written');
     if (!this.#confirmed) reasons.push('waiting for what the peers remember of this store');
     if (!this.#synchronised) reasons.push('the store is not synchronised');
     const aheadMs = this.#aheadMs();
@@ -190,9 +192,14 @@ export class Standing {
   }
 
   #change(change: (identity: StoreIdentity) => StoreIdentity, then?: () => void): void {
-    this.#options.file.change(change).then(then, (error: unknown) => {
-      this.#failure = 'the identity file cannot be written';
-      this.#options.warn('identity-not-written', { error: String(error) });
+    const { file, clock, warn } = this.#options;
+    file.change(change).then(then, (error: unknown) => {
+      warn('identity-not-written', { error: String(error) });
+      if (this.#ended) return;
+      // The change stands in memory; only its way to the disk is tried again.
+      clock.after(RETRY_MS, () => {
+        this.#change((identity) => identity, then);
+      });
     });
   }
 

@@ -134,15 +134,17 @@ export class WriteOperation implements WriteOut {
     const { bucket, kind, keepTtl, replicas } = this.#command;
     const n = replicas.length;
     let need = 0;
+    let thorough = false;
     if (this.#operation !== undefined && findOperation(object, this.#operation.id, this.#operation.bodyHash) === undefined) {
       need = overlapping(n, bucket.W) - 1;
+      thorough = n > 1;
     }
     if (bucket.blindWrites === 'quorum' && this.#context === undefined) need = Math.max(need, bucket.R - 1);
     // What these answer depends on what is there, and this copy may have missed the latest.
     if (kind === 'expire' || keepTtl) need = Math.max(need, overlapping(n, bucket.W) - 1);
     const truncate = object.clock.length > CLOCK_TRUNCATE && kind === 'put';
     if (truncate && this.#core.members.reachableBits(replicas) === 2 ** n - 1) need = n - 1;
-    if (need === 0) return false;
+    if (need === 0 && !thorough) return false;
     this.#ownBytes();
     this.#core.metrics.counts.gathers.add();
     const expected = local === undefined ? '' : digestOf(local);
@@ -150,6 +152,7 @@ export class WriteOperation implements WriteOut {
       diskKey: this.#command.diskKey,
       replicas,
       need,
+      thorough,
       expected,
       timeoutMs: this.#remainingMs(),
       done: (content, unanimous) => {

@@ -156,15 +156,21 @@ class GatherTranscript implements GatherOut {
     const [verb = '', ...words] = command.split(' ');
     this.#effects = [];
     if (verb === 'gather') {
-      const { need, others, up, own } = fields(words);
-      this.#state = newGather({ need: Number(need), others: mask(others ?? ''), expected: content(own).digest, merge });
+      const { need, others, up, own, wait } = fields(words);
+      this.#state = newGather({
+        need: Number(need),
+        thorough: wait === 'all',
+        others: mask(others ?? ''),
+        expected: content(own).digest,
+        merge,
+      });
       this.#step({ kind: 'start', reachable: mask(up ?? '') });
     } else {
       const [replica = '0', what] = words;
       const at = { replica: Number(replica) };
       if (verb === 'value') this.#step({ kind: 'value', ...at, content: content(what) });
       else if (verb === 'failed') this.#step({ kind: 'failed', ...at, code: (what ?? 'TIMEOUT') as ErrorCode });
-      else if (verb === 'deadline') this.#step({ kind: 'deadline' });
+      else if (verb === 'deadline' || verb === 'patience') this.#step({ kind: verb });
       else throw new Error(`no command ${verb}`);
     }
     return this.#effects;

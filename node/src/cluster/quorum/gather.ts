@@ -1,6 +1,7 @@
 /**
  * A gather: before a write, a coordinator collects the copies of the other primaries into its own. Three reasons:
- * - an operation id that its own copy does not know: an acknowledged attempt is on W replicas, so N-W+1 copies (its own counts) show it;
+ * - an operation id that its own copy does not know: an acknowledged attempt is on W replicas, so N-W+1 copies (its own counts) show it; an
+ *   attempt that was not acknowledged may be on any one, so all that can be asked are waited for, with patience;
  * - `blindWrites: quorum`: R copies are merged before a blind write replaces what is there;
  * - truncation of a long clock: allowed only where every primary confirms exactly this clock.
  *
@@ -17,6 +18,8 @@ export type GatherEvent =
   | { readonly kind: 'start'; readonly reachable: number }
   | { readonly kind: 'value'; readonly replica: number; readonly content: Content }
   | { readonly kind: 'failed'; readonly replica: number; readonly code: ErrorCode }
+  /** What is needed was waited for long enough; the rest is not waited for any more. */
+  | { readonly kind: 'patience' }
   | { readonly kind: 'deadline' };
 
 export interface GatherOut {
@@ -27,8 +30,10 @@ export interface GatherOut {
 }
 
 export interface GatherState {
-  /** Answers to wait for. */
+  /** Answers without which there is no going on. */
   readonly need: number;
+  /** Wait for all that were asked, until `patience`. */
+  thorough: boolean;
   /** All the other primaries. */
   readonly others: number;
   readonly merge: (a: Content, b: Content) => Content;
@@ -45,6 +50,7 @@ export interface GatherState {
 
 export function newGather(rules: {
   readonly need: number;
+  readonly thorough: boolean;
   readonly others: number;
   readonly expected: string;
   readonly merge: (a: Content, b: Content) => Content;
@@ -58,7 +64,7 @@ export function gatherStep(state: GatherState, event: GatherEvent, out: GatherOu
     case 'start':
       state.gone = state.others & ~event.reachable;
       if (state.gone !== 0) state.code = 'PEER_UNREACHABLE';
-      if (state.need > 0 && enough(state)) {
+      if ((state.need > 0 || state.thorough) && enough(state)) {
         state.asked = state.others & event.reachable;
         const { asked } = state;
         for (let replica = 0; asked >>> replica !== 0; replica += 1) if ((asked & (1 << replica)) !== 0) out.askValue(replica);
@@ -80,6 +86,9 @@ export function gatherStep(state: GatherState, event: GatherEvent, out: GatherOu
       state.gone |= 1 << event.replica;
       state.code = event.code;
       break;
+    case 'patience':
+      state.thorough = false;
+      break;
     case 'deadline':
       state.ended = true;
       out.fail('TIMEOUT', `${String(bits(state.got))} of the ${String(state.need)} copies needed before the write were had in time`);
@@ -87,7 +96,8 @@ export function gatherStep(state: GatherState, event: GatherEvent, out: GatherOu
     default:
       unreachable(event);
   }
-  if (bits(state.got) >= state.need) {
+  const heard = (state.asked & ~(state.got | state.gone)) === 0;
+  if (bits(state.got) >= state.need && (heard || !state.thorough)) {
     state.ended = true;
     out.done(state.merged, state.equal === state.others);
   } else if (!enough(state)) {
