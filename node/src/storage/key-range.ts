@@ -54,8 +54,9 @@ export function normalise(ranges: readonly KeyRange[]): KeyRange[] {
   for (const range of sorted) {
     const last = joined.at(-1);
     if (last === undefined || (last.to !== undefined && range.from > last.to)) joined.push({ from: range.from, to: range.to });
-    else if (last.to !== undefined && (range.to === undefined || range.to > last.to))
-      {joined[joined.length - 1] = { from: last.from, to: range.to };}
+    else if (last.to !== undefined && (range.to === undefined || range.to > last.to)) {
+      joined[joined.length - 1] = { from: last.from, to: range.to };
+    }
   }
   return joined;
 }

@@ -416,7 +416,8 @@ export class TableReads {
 }
 
 function readFailed(table: TableFile, error: unknown): CoterieError {
-  if (isVfsError(error))
-    {return new CoterieError('DISK_FAILED', `${tableName(table.number)} cannot be read: ${error.code}`, { cause: error });}
+  if (isVfsError(error)) {
+    return new CoterieError('DISK_FAILED', `${tableName(table.number)} cannot be read: ${error.code}`, { cause: error });
+  }
   return asCoterieError(error);
 }

@@ -173,22 +173,20 @@ export class Memtable {
 
   /** The key as of sequence `upTo`. The entry's value is a copy: slabs are reused. */
   get(key: ByteString, upTo: number): Lookup {
-    let reference = this.index.get(key);
-    if (reference !== undefined) {
-      const newest = upTo - this.base;
-      while (reference !== 0) {
-        const view = this.#views[reference >>> REF_SHIFT] as SlabView;
-        const offset = (reference & REF_MASK) << 3;
-        const word = offset >>> 2;
-        const order = view.words[word + 3] as number;
-        if (order <= newest) {
-          if (this.drops.length > 0 && this.#droppedSince(key, order, newest)) return 'removed';
-          return this.#entry(view, offset);
-        }
-        reference = view.words[word];
+    let reference = this.index.get(key) ?? 0;
+    const newest = upTo - this.base;
+    while (reference !== 0) {
+      const view = this.#views[reference >>> REF_SHIFT] as SlabView;
+      const offset: number = (reference & REF_MASK) << 3;
+      const word: number = offset >>> 2;
+      const order = view.words[word + 3] as number;
+      if (order <= newest) {
+        if (this.drops.length > 0 && this.#droppedSince(key, order, newest)) return 'removed';
+        return this.#entry(view, offset);
       }
+      reference = view.words[word] as number;
     }
-    if (this.drops.length > 0 && this.#droppedSince(key, -1, upTo - this.base)) return 'removed';
+    if (this.drops.length > 0 && this.#droppedSince(key, -1, newest)) return 'removed';
     return undefined;
   }
 

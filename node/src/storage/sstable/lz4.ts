@@ -45,8 +45,9 @@ export function decodeLz4(source: Uint8Array, from: number, to: number, target: 
       } while (more === 255);
     }
     matched += 4;
-    if (distance === 0 || distance > written || written + matched > length || read > to)
-      {throw new MalformedError('match out of range', read);}
+    if (distance === 0 || distance > written || written + matched > length || read > to) {
+      throw new MalformedError('match out of range', read);
+    }
     written = copyMatch(target, written, distance, matched);
   }
   if (written !== length) throw new MalformedError('decoded length does not match', read);

@@ -69,8 +69,9 @@ export function readFrame(bytes: Buffer, at: number): Frame | undefined {
   if (at + FRAME_HEAD_BYTES > bytes.length) return undefined;
   const length = bytes.readUInt32LE(at + 4);
   const kind = bytes.readUInt32LE(at + 8) - TAG;
-  if (length < FRAME_HEAD_BYTES || length % 8 !== 0 || at + length > bytes.length || kind < FRAME_BATCH || kind > FRAME_DROP)
-    {return undefined;}
+  if (length < FRAME_HEAD_BYTES || length % 8 !== 0 || at + length > bytes.length || kind < FRAME_BATCH || kind > FRAME_DROP) {
+    return undefined;
+  }
   if (bytes.readUInt32LE(at) !== crc32(bytes.subarray(at + 4, at + length))) return undefined;
   return {
     kind,

@@ -332,8 +332,9 @@ export class Log {
     this.#interval = clock.after(fsync.everyMs, () => {
       this.#interval = undefined;
       const { file, position } = segment;
-      if (file === undefined || segment.broken || segment.syncing !== undefined || segment.synced >= position || this.#state === 'closed')
-        {return;}
+      if (file === undefined || segment.broken || segment.syncing !== undefined || segment.synced >= position || this.#state === 'closed') {
+        return;
+      }
       segment.syncing = file.dataSync().then(
         () => {
           this.syncs += 1;

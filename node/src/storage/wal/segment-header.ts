@@ -30,7 +30,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   let at = writeU64(bytes, 16, header.number);
   at = writeU64(bytes, at, header.replaces);
   at = writeU64(bytes, at, header.rewritten);
-  at = writeU64(bytes, at, header.base);
+  writeU64(bytes, at, header.base);
   bytes.writeUInt32LE(crc32(bytes.subarray(0, SEGMENT_HEAD_BYTES - 4)), SEGMENT_HEAD_BYTES - 4);
   return bytes;
 }
