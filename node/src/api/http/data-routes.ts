@@ -27,18 +27,39 @@ const PREFIX = '/v1/kv';
 /** Every path of these routes, and no other, matches it. */
 export const DATA_PATH: RegExp = /^\/v1\/kv(?:\/|$)/;
 
-export function addDataRoutes(router: Router, node: DataNode): void {
-  router.get(DATA_PATH, (ctx) => read(ctx, node));
-  router.put(DATA_PATH, (ctx) => write(ctx, node));
-  router.delete(DATA_PATH, (ctx) => remove(ctx, node));
+/** Answers a request for a key; at once where it can. */
+export type DataHandler = (ctx: Context) => Promise<void> | void;
+
+export interface DataHandlers {
+  readonly GET: DataHandler;
+  readonly HEAD: DataHandler;
+  readonly PUT: DataHandler;
+  readonly DELETE: DataHandler;
+}
+
+/** What answers each method on these paths. */
+export function dataHandlers(node: DataNode): DataHandlers {
+  const get: DataHandler = (ctx) => read(ctx, node);
+  return { GET: get, HEAD: get, PUT: (ctx) => write(ctx, node), DELETE: (ctx) => remove(ctx, node) };
+}
+
+export function isDataMethod(method: string): method is keyof DataHandlers {
+  return method === 'GET' || method === 'PUT' || method === 'DELETE' || method === 'HEAD';
+}
+
+export function addDataRoutes(router: Router, handlers: DataHandlers): void {
+  router.get(DATA_PATH, handlers.GET);
+  router.put(DATA_PATH, handlers.PUT);
+  router.delete(DATA_PATH, handlers.DELETE);
 }
 
 function read(ctx: Context, node: DataNode): Promise<void> | void {
   const { bucket, key } = targetOf(ctx.path, PREFIX.length, node.limits);
   const answer = node.get(bucket, key, readOptions(ctx.querystring));
-  if (isPromise(answer)) return answer.then((result) => {
-    answerRead(ctx, result);
-  });
+  if (isPromise(answer))
+    return answer.then((result) => {
+      answerRead(ctx, result);
+    });
   answerRead(ctx, answer);
 }
 
