@@ -213,7 +213,8 @@ class MountFile implements VfsFile {
   write(bytes: Uint8Array, position: number): Promise<void> {
     const closed = this.#closed('write');
     if (closed !== undefined) return Promise.reject(closed);
-    const copy = bytes.slice();
+    // Not `slice`, which on a Buffer is a view.
+    const copy = new Uint8Array(bytes);
     const change: MediumChange = { kind: 'write', path: this.path, node: this.#handle.node, position, bytes: copy };
     if (this.#mount.alive) this.#mount.volume.begin(change, this.#mount);
     return this.#mount.later('write', this.path, bytes.length, () => {

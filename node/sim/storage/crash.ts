@@ -177,7 +177,7 @@ async function workload(seed: number): Promise<void> {
     compactOneIn: 40,
   });
   const interval = random.oneIn(4);
-  const tuning: Tuning = { ...TINY, ...(interval ? { fsync: { kind: 'interval', everyMs: 20 } } : {}) };
+  const tuning: Tuning = { ...TINY, stalledBytes: 1_000_000, ...(interval ? { fsync: { kind: 'interval', everyMs: 20 } } : {}) };
   const cuts: Cut[] = [];
   const drops = new Set<Drop>();
   let durable = 0;

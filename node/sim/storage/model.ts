@@ -70,12 +70,12 @@ class Model {
   set(key: ByteString, entry: Wanted | undefined): void {
     this.tick += 1;
     const past = this.#past.get(key);
-    if (past === undefined)
+    if (past === undefined) {
       this.#past.set(key, [
         { since: 0, entry: undefined },
         { since: this.tick, entry },
       ]);
-    else past.push({ since: this.tick, entry });
+    } else past.push({ since: this.tick, entry });
   }
 
   now(key: ByteString): Wanted | undefined {
@@ -155,12 +155,35 @@ function tuningFrom(random: SeededRandom): Tuning {
   };
 }
 
+interface Held {
+  readonly snapshot: Snapshot;
+  readonly view: View;
+  closed: boolean;
+}
+
+/** A snapshot closed while it is read from is refused as such. */
+function closedUnder(held: Held, error: unknown): undefined {
+  if (!held.closed || !isCoterieError(error) || error.code !== 'CLOSED') throw error;
+  return undefined;
+}
+
+function close(held: Held): void {
+  held.closed = true;
+  held.snapshot.close();
+}
+
+function wrongInView(view: View, key: ByteString, found: Entry | undefined): string | undefined {
+  const wanted = view.get(key);
+  if (same(wanted?.entry, found) || (found === undefined && wanted?.optional === true)) return undefined;
+  return `${JSON.stringify(key)} answers ${describe(found)}, not ${describe(wanted?.entry)}`;
+}
+
 class Run {
   readonly #random: SeededRandom;
   readonly #model = new Model();
   readonly #universe: number;
   readonly #tasks = new Set<Promise<void>>();
-  readonly #snapshots: { readonly snapshot: Snapshot; readonly view: View }[] = [];
+  readonly #snapshots: Held[] = [];
   /** Ranges being dropped now: nothing is written there, and nothing is certain. */
   readonly #dropping = new Set<{ readonly from: ByteString; readonly to: ByteString | undefined }>();
   /** Policies of the compactions now under way. */
@@ -314,6 +337,15 @@ class Run {
 
   #get(): void {
     const key = this.#key();
+    const held = this.#heldSnapshot();
+    if (held !== undefined) {
+      this.#start('snapshotGets', async () => {
+        const found = await this.#engine.get(key, held.snapshot).catch((error: unknown) => closedUnder(held, error));
+        const wrong = held.closed ? undefined : wrongInView(held.view, key, found);
+        if (wrong !== undefined) this.#fail(`get in a snapshot: ${wrong}`);
+      });
+      return;
+    }
     const since = this.#model.tick;
     const uncertain = this.#uncertain(key);
     this.#start('gets', async () => {
@@ -325,6 +357,17 @@ class Run {
 
   #multiGet(): void {
     const keys = Array.from({ length: 1 + this.#random.below(20) }, () => this.#key());
+    const held = this.#heldSnapshot();
+    if (held !== undefined) {
+      this.#start('snapshotMultiGets', async () => {
+        const found = await this.#engine.multiGet(keys, held.snapshot).catch((error: unknown) => closedUnder(held, error));
+        for (const [at, key] of keys.entries()) {
+          const wrong = held.closed ? undefined : wrongInView(held.view, key, found?.[at]);
+          if (wrong !== undefined) this.#fail(`multiGet in a snapshot: ${wrong}`);
+        }
+      });
+      return;
+    }
     const since = this.#model.tick;
     const uncertain = keys.map((key) => this.#uncertain(key));
     this.#start('multiGets', async () => {
@@ -338,15 +381,21 @@ class Run {
     });
   }
 
+  /** A snapshot to read from, in one case of three. */
+  #heldSnapshot(): Held | undefined {
+    const random = this.#random;
+    return random.oneIn(3) ? this.#snapshots[random.below(this.#snapshots.length)] : undefined;
+  }
+
   #takeSnapshot(): void {
     if (this.#dropping.size > 0 || this.#snapshots.length >= 4) return;
     counted('snapshots');
-    this.#snapshots.push({ snapshot: this.#engine.snapshot(), view: this.#model.view() });
+    this.#snapshots.push({ snapshot: this.#engine.snapshot(), view: this.#model.view(), closed: false });
   }
 
   #closeSnapshot(): void {
     const at = this.#random.below(this.#snapshots.length);
-    for (const { snapshot } of this.#snapshots.splice(at, 1)) snapshot.close();
+    for (const held of this.#snapshots.splice(at, 1)) close(held);
   }
 
   #iterate(): void {
@@ -370,7 +419,7 @@ class Run {
       const found: KeyedEntry[] = [];
       for (;;) {
         const entries = await iterator.next();
-        for (const entry of entries) found.push({ ...entry, value: entry.value.slice() });
+        for (const entry of entries) found.push({ ...entry, value: new Uint8Array(entry.value) });
         if (whole.batchEntries !== undefined && entries.length > whole.batchEntries) this.#fail('an iterator exceeds batchEntries');
         if (entries.length === 0) break;
         if (stopsEarly && found.length > 5) break;
@@ -446,7 +495,7 @@ class Run {
   async #reopen(): Promise<void> {
     const random = this.#random;
     counted('reopenings');
-    for (const { snapshot } of this.#snapshots.splice(0)) snapshot.close();
+    for (const held of this.#snapshots.splice(0)) close(held);
     // Half the time with writes and reads still in flight, but no drop, whose outcome would be open.
     if (this.#dropping.size > 0 || random.oneIn(2)) await this.#settle();
     const { timeline, engine, mount } = this.#process;
@@ -463,7 +512,7 @@ class Run {
 
   /** At the end every key is right, after a last opening too, and a drop of everything frees the disk. */
   async #finish(): Promise<void> {
-    for (const { snapshot } of this.#snapshots.splice(0)) snapshot.close();
+    for (const held of this.#snapshots.splice(0)) close(held);
     for (let round = 0; round < 2; round += 1) {
       for (let index = 0; index < this.#universe; index += 1) {
         const key = keyOf(index);

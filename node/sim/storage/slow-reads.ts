@@ -1,7 +1,7 @@
 /**
  * Proof (f): with 1 ms added to every read of the disk (on the loop and in the workers), the event loop is never held longer than 5 ms. A
  * store several times its cache, on a real directory with real time: point reads with many in flight, multiGet, iterators, writes that flush
- * and compact meanwhile, a last opening; every answer is checked.
+ * and compact meanwhile, a last opening, and bursts of lookups in one turn over tables not yet known to be slow; every answer is checked.
  *
  * What decides: the synchronous reads in a turn of the loop and the time they held it, which no other load on the machine can raise by much:
  * each takes 1 ms by construction, so more than 4 in a turn would pass 5 ms. What is reported beside: the longest turn by the loop's own
@@ -18,7 +18,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
-import { fromByteString } from '../../src/base/bytes.ts';
 import { NodeClock } from '../../src/env-node/clock.ts';
 import { NodeVfs } from '../../src/env-node/vfs.ts';
 import type { Clock } from '../../src/env/clock.ts';
@@ -124,9 +123,9 @@ function keyAt(index: number): string {
   return `key-${String(index).padStart(8, '0')}`;
 }
 
+/** Bytes that do not compress, so that the store takes many tables and does not fit its cache. */
 function valueAt(index: number, version: number): Uint8Array {
-  const text = `${String(index)}/${String(version)};`;
-  return fromByteString(text.repeat(Math.ceil((300 + (index % 300)) / text.length)));
+  return new SeededRandom(index, version).bytes(300 + (index % 300));
 }
 
 const root = mkdtempSync(join(tmpdir(), 'coterie-slow-'));
@@ -134,11 +133,15 @@ const disk = new SlowVfs(new NodeVfs(), READ_MS);
 const executor = new SlowExecutor();
 const versions = new Map<number, number>();
 
+/** Added to the clock, so that a table that was slow counts as unknown again without a wait. */
+let skewMs = 0;
+
 function engineOptions(): Parameters<typeof Engine.open>[0] {
   const real = new NodeClock();
-  const stopped: Clock = {
+  const sees = options.option('sabotage') !== 'clock';
+  const clock: Clock = {
     wallMs: () => real.wallMs(),
-    monotonicMs: () => 0,
+    monotonicMs: () => (sees ? real.monotonicMs() + skewMs : 0),
     after: (ms, fn) => real.after(ms, fn),
     soon: (fn) => {
       real.soon(fn);
@@ -148,14 +151,14 @@ function engineOptions(): Parameters<typeof Engine.open>[0] {
     directory: join(root, 'store'),
     vfs: disk,
     executor,
-    clock: options.option('sabotage') === 'clock' ? stopped : real,
+    clock,
     fsync: { kind: 'interval', everyMs: 100 },
     memtableBytes: 262_144,
     tableBytes: 131_072,
     levelBaseBytes: 524_288,
     levelRatio: 4,
     cacheBytes: 524_288,
-    openFiles: 16,
+    openFiles: 200,
     reserveBytes: 0,
   };
 }
@@ -188,6 +191,14 @@ async function read(engine: Engine): Promise<void> {
     figures.pendings += 1;
     await engine.load(found);
   }
+}
+
+/** Many lookups in one turn, over tables of which none is known to be slow. */
+async function burst(engine: Engine): Promise<void> {
+  skewMs += 10_000;
+  const waiting: Promise<void>[] = [];
+  for (let left = 200; left > 0; left -= 1) waiting.push(read(engine));
+  await Promise.all(waiting);
 }
 
 async function iterate(engine: Engine): Promise<void> {
@@ -238,6 +249,7 @@ try {
   await engine.close();
   engine = await Engine.open(engineOptions());
   await together(64, Math.ceil(options.count / 10), () => read(engine));
+  for (let left = 4; left > 0; left -= 1) await burst(engine);
   await engine.close();
 } catch (error) {
   failures.push(messageOf(error));
@@ -247,8 +259,9 @@ try {
   rmSync(root, { recursive: true, force: true });
 }
 const mostReads = Math.floor(MOST_HELD_MS / READ_MS) - 1;
-if (disk.mostReads > mostReads)
+if (disk.mostReads > mostReads) {
   failures.push(`${String(disk.mostReads)} synchronous reads in one turn, at most ${String(mostReads)} are allowed`);
+}
 if (figures.pendings === 0 || disk.asynchronousReads === 0) failures.push('nothing was read from the disk: the proof shows nothing');
 const longestMs = Math.round((watch?.longestMs ?? 0) * 100) / 100;
 if (strict && longestMs > MOST_HELD_MS) failures.push(`the loop was held for ${String(longestMs)} ms`);

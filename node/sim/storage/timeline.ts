@@ -81,13 +81,18 @@ export class Timeline implements Clock {
     await drained();
     for (let count = 0; !settled; count += 1) {
       if (count >= mostEvents) throw new Stuck(`not settled after ${String(mostEvents)} events`);
-      if (!(await this.step())) throw new Stuck('nothing left to happen, and not settled');
+      if (!(await this.#next())) throw new Stuck('nothing left to happen, and not settled');
     }
     return promise;
   }
 
-  /** Runs one event and drains; false when there is none. */
+  /** Ends the turn of the caller, runs one event, and drains; false when there is none. */
   async step(): Promise<boolean> {
+    await drained();
+    return this.#next();
+  }
+
+  async #next(): Promise<boolean> {
     let event = this.#pop();
     while (event?.cancelled === true) event = this.#pop();
     if (event === undefined) return false;

@@ -17,7 +17,7 @@ export async function contentOf(engine: Engine): Promise<Content> {
       for (const { key, value } of entries) {
         if (key <= last) throw new Error(`the iterator went from ${JSON.stringify(last)} to ${JSON.stringify(key)}`);
         last = key;
-        content.set(key, value.slice());
+        content.set(key, new Uint8Array(value));
       }
     }
   } finally {
@@ -30,7 +30,7 @@ export async function contentByKey(engine: Engine, keys: readonly ByteString[]):
   const content: Content = new Map();
   for (const key of keys) {
     const entry = await engine.get(key);
-    if (entry !== undefined) content.set(key, entry.value.slice());
+    if (entry !== undefined) content.set(key, new Uint8Array(entry.value));
   }
   return content;
 }

@@ -84,7 +84,8 @@ describe('files', () => {
     const { volume } = boot();
     const mount = new SimMount(volume, { schedule: timeline.schedule, violation: (message) => violations.push(message) });
     const file = await timeline.run(mount.vfs.open('/x', 'create'));
-    const buffer = bytes('abc');
+    // A Buffer, whose `slice` is a view.
+    const buffer = Buffer.from('abc');
     const written = file.write(buffer, 0);
     buffer[0] = 0;
     await timeline.run(written);

@@ -10,8 +10,9 @@ describe('a loss of power at every operation', () => {
     expect(figure(summary, 'images')).toBe(3 * figure(summary, 'cuts'));
     expect(figure(summary, 'recoveryImages')).toBeGreaterThan(100);
     const kinds = summary['cutsByKind'] as Record<string, number>;
-    for (const kind of ['create', 'write', 'dataSync', 'rename', 'unlink', 'syncDir'])
+    for (const kind of ['create', 'write', 'dataSync', 'rename', 'unlink', 'syncDir']) {
       expect([kind, (kinds[kind] ?? 0) > 3]).toEqual([kind, true]);
+    }
   }, 180_000);
 
   it.each(['dataSync', 'syncDir', 'rename'])(

@@ -5,7 +5,7 @@ import { runProof } from './run-proof.ts';
 
 describe('the engine against a dumb sorted map', () => {
   it('answers the same under random operations, options and reopenings', async () => {
-    const { failures, figures } = await runProof('model', '--seed', '1', '--count', '120');
+    const { failures, figures } = await runProof('model', '--seed', '1', '--count', '70');
     expect(failures).toEqual([]);
     const seen = figures as Record<string, number>;
     for (const name of ['writes', 'tryGets', 'loads', 'gets', 'multiGets', 'iterations', 'snapshotIterations', 'drops', 'collections']) {
