@@ -58,6 +58,11 @@ export class MapNode implements KvNode {
     this.#delay = options.delay;
   }
 
+  /** Forgets every key. */
+  clear(): void {
+    this.#entries.clear();
+  }
+
   bucket(name: string): Bucket | undefined {
     return this.cluster().buckets.find((bucket) => bucket.name === name);
   }

@@ -1,0 +1,33 @@
+/** Memory watched over many rounds: what fuzzing calls a leak. */
+
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+const MOST_GROWTH_BYTES = 24 * 1024 * 1024;
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+export function check(condition: boolean, what: string): void {
+  if (!condition) throw new Error(`fuzzing found: ${what}`);
+}
+
+/** Bytes in use after a collection: the heap, and what buffers hold outside of it. */
+function bytesInUse(): number {
+  collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+/** Runs `round` until `count` inputs are used (it answers how many it took); memory must not grow after the first tenth. Answers the growth. */
+export async function rounds(count: number, round: () => number | Promise<number>): Promise<number> {
+  let done = 0;
+  let before: number | undefined;
+  while (done < count) {
+    done += await round();
+    if (before === undefined && done >= count / 10) before = bytesInUse();
+  }
+  const growth = bytesInUse() - (before ?? 0);
+  check(growth < MOST_GROWTH_BYTES, `${growth} bytes more in use after ${done} inputs`);
+  return growth;
+}
