@@ -331,9 +331,10 @@ export class CoterieNode implements KvNode {
     core.standing.end();
     this.#synchroniser.stop();
     this.#parts.policy.stop();
+    // What is still under way has had its time.
+    core.wheel.close();
     await this.#listener?.close();
     await core.transport.close();
-    core.wheel.close();
     const failed = core.store.engine.stats().state === 'failed';
     await core.store.engine.close();
     const { counterUsed, latestMs } = core.leases;

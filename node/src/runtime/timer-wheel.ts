@@ -47,12 +47,20 @@ export class TimerWheel {
     return timer;
   }
 
-  /** Drops every timer. */
+  /** Runs every timer now, in order of time: whatever waits for one is over. */
   close(): void {
-    this.#slots.clear();
     this.#armed?.cancel();
     this.#armed = undefined;
     this.#armedTick = Infinity;
+    this.#run([...this.#slots.keys()]);
+  }
+
+  #run(ticks: number[]): void {
+    for (const tick of ticks.sort((a, b) => a - b)) {
+      const slot = this.#slots.get(tick);
+      this.#slots.delete(tick);
+      for (const timer of slot ?? []) timer.run();
+    }
   }
 
   #arm(tick: number): void {
@@ -68,12 +76,7 @@ export class TimerWheel {
     this.#armed = undefined;
     this.#armedTick = Infinity;
     const now = this.#clock.monotonicMs() / this.#tickMs;
-    const due = [...this.#slots.keys()].filter((tick) => tick <= now).sort((a, b) => a - b);
-    for (const tick of due) {
-      const slot = this.#slots.get(tick);
-      this.#slots.delete(tick);
-      for (const timer of slot ?? []) timer.run();
-    }
+    this.#run([...this.#slots.keys()].filter((tick) => tick <= now));
     let next = Infinity;
     for (const [tick, slot] of this.#slots) {
       if (slot.size === 0) this.#slots.delete(tick);
