@@ -118,6 +118,13 @@ export class Machine {
     return this.whole && this.node?.cluster().members.every((member) => member.state !== 'unreachable') === true;
   }
 
+  /** The others know of a store that took this one's place: only an empty disk helps. */
+  get replaced(): boolean {
+    const mine = (reason: string): boolean =>
+      reason.includes('never serves again') || (reason.includes('refused by the peer') && reason.includes(`was replaced in ${this.name}`));
+    return this.up && this.node?.ready().reasons.some(mine) === true;
+  }
+
   /** What a supervisor would restart: it says itself that it cannot go on. */
   get stuck(): boolean {
     return this.up && this.node?.ready().reasons.some((reason) => /until a restart|cannot be written/.test(reason)) === true;

@@ -23,7 +23,8 @@ export function maySupersede(history: History, x: WriteRecord, w: WriteRecord): 
 
 /**
  * The writes that `x` is known to cover: through its context, and through the contexts of what it covers. Of a write that may have happened
- * twice the context covers perhaps the one time only, so it is not among them.
+ * twice the context covers perhaps the one time only, so it is not among them. Nor is a blind one that two coordinators may have made for one
+ * operation, while the clocks' difference decides which of the two is the newer.
  */
 export function covered(history: History, x: WriteRecord): ReadonlySet<number> {
   const found = new Set<number>();
@@ -33,7 +34,12 @@ export function covered(history: History, x: WriteRecord): ReadonlySet<number> {
     found.add(next);
     left.push(...(history.write(next)?.covers ?? []));
   }
-  for (const number of found) if (history.write(number)?.mayRepeat === true) found.delete(number);
+  for (const number of found) {
+    const write = history.write(number);
+    if (write === undefined || write.mayRepeat || (write.retried && write.blind && x.startUs <= write.settledUs + history.terms.skewUs)) {
+      found.delete(number);
+    }
+  }
   return found;
 }
 

@@ -258,6 +258,7 @@ export class Client {
       const again = attempt < MOST_ATTEMPTS && (none || (operationId === undefined ? write.blind && dice.oneIn(3) : dice.chance(0.9)));
       if (!again) break;
       if (uncertain && operationId === undefined) write.mayRepeat = true;
+      if (uncertain) write.retried = true;
       await world.sleep(dice.between(5, 300));
     }
     write.outcome = uncertain ? 'unknown' : 'none';
@@ -273,8 +274,8 @@ export class Client {
     coverage.add('writes acknowledged');
     if (result.siblings > 1) coverage.add('siblings made');
     if (context !== undefined && context.covers.length > 1) coverage.add('siblings resolved');
-    // With siblings left, it would cover more than this client has seen.
-    if (result.siblings > (write.kind === 'put' ? 1 : 0)) this.#held.delete(write.key);
+    // With siblings left, or after an earlier attempt that others may have overwritten, it would cover more than this client has seen.
+    if (write.attempts > 1 || result.siblings > (write.kind === 'put' ? 1 : 0)) this.#held.delete(write.key);
     else this.#held.set(write.key, { token: result.context, covers: [write.number, ...write.covers] });
   }
 

@@ -26,6 +26,8 @@ export interface WriteRecord {
   attempts: number;
   /** Tried again without an operation id after an attempt whose outcome is unknown: it may have happened more than once. */
   mayRepeat: boolean;
+  /** Tried again after an attempt whose outcome is unknown. */
+  retried: boolean;
   outcome: WriteOutcome;
   /** When the first acknowledgement arrived. */
   acknowledgedUs: number;
@@ -107,13 +109,14 @@ export class History {
 
   /** Begins a write; its number is its place in `writes`. */
   begin(
-    write: Omit<WriteRecord, 'number' | 'attempts' | 'mayRepeat' | 'outcome' | 'acknowledgedUs' | 'settledUs' | 'shownUs'>,
+    write: Omit<WriteRecord, 'number' | 'attempts' | 'mayRepeat' | 'retried' | 'outcome' | 'acknowledgedUs' | 'settledUs' | 'shownUs'>,
   ): WriteRecord {
     const record: WriteRecord = {
       ...write,
       number: this.writes.length,
       attempts: 0,
       mayRepeat: false,
+      retried: false,
       outcome: 'pending',
       acknowledgedUs: Infinity,
       settledUs: Infinity,

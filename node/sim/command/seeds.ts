@@ -67,6 +67,7 @@ export async function runMany({ first, seeds, hashes }: SeedsOptions): Promise<b
   const hashOf = new Map<number, string>();
   const failed: number[] = [];
   let operations = 0;
+  let zeroed = true;
   let replayed = 0;
   let turns = 0;
   let virtualMs = 0;
@@ -79,6 +80,7 @@ export async function runMany({ first, seeds, hashes }: SeedsOptions): Promise<b
       say(`${String(seed)} ${result.hash}`);
       continue;
     }
+    if (at === ZEROED - 1) zeroed = replaysZeroed(first, hashOf);
     coverage.merge(result.coverage);
     operations += result.operations;
     turns += result.turns;
@@ -95,7 +97,6 @@ export async function runMany({ first, seeds, hashes }: SeedsOptions): Promise<b
     }
   }
   if (hashes) return true;
-  const zeroed = seeds === 0 || failed.length > 0 || replaysZeroed(first, hashOf);
   const missing = failed.length > 0 ? [] : missingCoverage(coverage, list.length);
   for (const line of missing) say(`coverage: FAILED ${line}`);
   say(`coverage: ${JSON.stringify(coverage)}`);

@@ -16,6 +16,11 @@ const INTERVAL_SLACK_US = 1_000_000;
 /** Longer than a half-open connection lasts (world/network.ts). */
 const SETTLE_MS = 25_000;
 
+/** How old a restored disk is at least. */
+const OLD_US = 2_000_000;
+/** How long other faults wait for the calm that a restored disk needs. */
+const CALM_US = 8_000_000;
+
 export class Injector {
   readonly #world: World;
   readonly #plan: Plan;
@@ -24,8 +29,14 @@ export class Injector {
   readonly #coverage: Coverage;
   readonly #dice: Dice;
   /** Old disks, for `restored-disk`. */
-  readonly #images = new Map<Machine, Medium>();
+  readonly #images = new Map<Machine, { readonly medium: Medium; readonly atUs: number }>();
   #healing = false;
+  /** Faults that something still suffers from. */
+  #ongoing = 0;
+  /** An old disk waits for calm to be restored. */
+  #planned: { readonly machine: Machine; readonly untilUs: number } | undefined;
+  /** An old disk was restored: nothing else happens until its peers have noticed. */
+  #restored: Machine | undefined;
 
   constructor(world: World, plan: Plan, machines: readonly Machine[], network: SimNetwork, coverage: Coverage) {
     this.#world = world;
@@ -63,6 +74,8 @@ export class Injector {
       await this.#world.sleep(this.#dice.fraction() * 2 * faultEveryMs);
       if (until() || this.#world.ended) return;
       this.#watch();
+      if (faults.has('restored-disk')) this.#photograph();
+      if (this.#restoring()) continue;
       if (this.#dice.oneIn(4)) for (const machine of this.#machines) if (machine.stuck) this.#down(machine, 'process-death');
       this.#inject(this.#dice.pick(kinds));
     }
@@ -79,9 +92,20 @@ export class Injector {
   }
 
   #after(ms: number, undo: () => void): void {
+    this.#ongoing += 1;
     this.#world.schedule(ms * 1000, undefined, () => {
+      this.#ongoing -= 1;
       if (!this.#healing) undo();
     });
+  }
+
+  /** Whether peers are still finding out that a disk is old. */
+  #waitsForRestored(): boolean {
+    const machine = this.#restored;
+    if (machine === undefined) return false;
+    if (machine.impaired === 'lost' && (machine.node?.stats().counters['rewinds'] ?? 0) === 0) return true;
+    this.#restored = undefined;
+    return false;
   }
 
   #inject(fault: Fault): void {
@@ -194,14 +218,14 @@ export class Injector {
 
   #loseDisk(machine: Machine, how: 'wiped-disk' | 'restored-disk'): void {
     if (!this.#mayLoseDisk(machine)) return;
-    const image = this.#images.get(machine);
-    if (how === 'restored-disk' && (image === undefined || this.#dice.oneIn(3))) {
-      if (machine.impaired === 'no') this.#images.set(machine, machine.volume.image());
+    if (how === 'restored-disk') {
+      this.#planRestore(machine);
       return;
     }
     machine.crash('process-death');
-    machine.replaceDisk(how === 'wiped-disk' ? undefined : image);
-    this.#coverage.add(how === 'wiped-disk' ? 'disks wiped' : 'old disks restored');
+    machine.replaceDisk(undefined);
+    this.#images.delete(machine);
+    this.#coverage.add('disks wiped');
     // Whoever replaces a disk may unplug a cable too: the copy then takes its time.
     if (this.#dice.oneIn(2)) {
       const away = this.#dice.shuffled(this.#machines.filter((other) => other !== machine)).slice(0, this.#dice.between(1, 2));
@@ -215,6 +239,43 @@ export class Injector {
     this.#after(this.#dice.pick([5, 500, 3000]), () => {
       machine.boot();
     });
+  }
+
+  /** Keeps images of the disks, to be restored later. */
+  #photograph(): void {
+    for (const machine of this.#machines) {
+      if (machine.impaired !== 'no' || machine.boots === 0 || this.#images.has(machine)) continue;
+      this.#images.set(machine, { medium: machine.volume.image(), atUs: this.#world.nowUs });
+    }
+  }
+
+  #planRestore(machine: Machine): void {
+    const image = this.#images.get(machine);
+    // What is younger than a lease of hybrid time, nobody can tell from the present.
+    if (image === undefined || this.#world.nowUs - image.atUs < OLD_US) return;
+    this.#planned = { machine, untilUs: this.#world.nowUs + CALM_US };
+  }
+
+  /** Whether other faults must wait because an old disk is about to be restored, or its peers have yet to find out. */
+  #restoring(): boolean {
+    if (this.#waitsForRestored()) return true;
+    const planned = this.#planned;
+    if (planned === undefined) return false;
+    const { machine, untilUs } = planned;
+    const calm = this.#ongoing === 0 && this.#machines.every((other) => other.joined);
+    if (!calm && this.#world.nowUs < untilUs) return true;
+    this.#planned = undefined;
+    const image = this.#images.get(machine);
+    if (!calm || image === undefined || !this.#mayLoseDisk(machine)) return false;
+    machine.crash('process-death');
+    machine.replaceDisk(image.medium);
+    this.#images.delete(machine);
+    this.#restored = machine;
+    this.#coverage.add('old disks restored');
+    this.#after(this.#dice.between(5, 300), () => {
+      machine.boot();
+    });
+    return true;
   }
 
   #rot(machine: Machine): void {
@@ -246,7 +307,9 @@ export class Injector {
     const { process } = machine;
     if (process?.alive !== true || process.paused) return;
     process.pause();
+    this.#ongoing += 1;
     this.#world.schedule(this.#dice.pick([50, 700, 5000]) * 1000, undefined, () => {
+      this.#ongoing -= 1;
       process.resume();
     });
   }
@@ -339,6 +402,12 @@ export class Injector {
       if (machine.stuck) {
         this.#coverage.add('restarted by the supervisor');
         machine.crash('process-death');
+      }
+      if (machine.replaced) {
+        this.#coverage.add('replaced stores put down');
+        this.#world.trace.note(machine.name, 'put down', machine.node?.ready().reasons.join('; '));
+        machine.crash('process-death');
+        machine.replaceDisk(undefined);
       }
       if (!machine.up) machine.boot();
     }

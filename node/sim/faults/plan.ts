@@ -7,6 +7,8 @@
  * - Disks that lose what was synced (wiped, replaced by an old copy, rotten): at most W - 1 members at once, counted from the fault until
  *   the member has synchronised again (a rotten one: until its disk was replaced and it has synchronised). With W = 1 there are none. What
  *   is demanded then are the writes acknowledged by at least the bucket's W: synchronisation asks N - W + 1 others of that W.
+ * - An old disk is restored only while all members are in touch, and then nothing else happens for a moment: it is the peers who remember that
+ *   it is old. One that starts alone cannot be told from one that was merely down.
  * - Under `fsync: interval` a loss of power takes the last interval's writes away: at most W - 1 members within one interval and a second,
  *   counted like a lost disk for what is demanded; and R + W > N promises nothing about the moments after it.
  * - Wall clocks differ by at most `skewMs` from true time; between two blind writes that difference, and the time that a node had leased on
@@ -43,7 +45,7 @@ export type Fault = (typeof FAULTS)[number];
 /** Faults that take synced data away. */
 export const DESTRUCTIVE: ReadonlySet<Fault> = new Set<Fault>(['wiped-disk', 'restored-disk', 'bit-rot']);
 
-const DEADLY: ReadonlySet<Fault> = new Set<Fault>([...DESTRUCTIVE, 'kill', 'power-loss', 'cut-midway', 'zone-loss']);
+const DEADLY: ReadonlySet<Fault> = new Set<Fault>([...DESTRUCTIVE, 'kill', 'power-loss', 'cut-midway', 'zone-loss', 'failed-sync']);
 
 /** How clients use a key. */
 export type KeyKind =
@@ -142,7 +144,8 @@ export function drawPlan(seed: number, dice: Dice): Plan {
     lossBudget: w - 1,
     coveredW: destructive || lossy ? w : 1,
     overlapHolds: !lossy,
-    deaths: [...faults].some((fault) => DEADLY.has(fault)),
+    // A node cannot stop cleanly on a full disk.
+    deaths: [...faults].some((fault) => DEADLY.has(fault)) || (faults.has('clean-restart') && faults.has('full-disk')),
     skewMs: faults.has('clock-jump') || faults.has('clock-drift') ? dice.pick([50, 400, 2000]) : dice.between(0, 10),
     linkDelayUs: dice.pick([100, 400, 2000]),
     syncMs: dice.pick([0.3, 2, 8]),
@@ -160,8 +163,8 @@ function drawFaults(dice: Dice, w: number, interval: boolean): ReadonlySet<Fault
   const wanted = dice.shuffled(FAULTS).slice(0, dice.between(2, 7));
   const allowed = wanted.filter((fault) => {
     if (DESTRUCTIVE.has(fault)) return w > 1;
-    // Whole zones, and a cut that is not announced, could take W members within one interval.
-    if (interval && (fault === 'zone-loss' || fault === 'cut-midway')) return false;
+    // Whole zones, cuts that are not announced, and logs that fail could take W members within one interval.
+    if (interval && (fault === 'zone-loss' || fault === 'cut-midway' || fault === 'failed-sync')) return false;
     return !(interval && fault === 'power-loss' && w === 1);
   });
   return new Set(allowed);

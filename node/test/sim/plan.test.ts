@@ -32,7 +32,7 @@ describe('plans', () => {
     const interval = PLANS.filter((plan) => plan.fsync.kind === 'interval');
     expect(interval.length).toBeGreaterThan(50);
     for (const plan of interval) {
-      expect(has(plan, 'zone-loss', 'cut-midway')).toBe(false);
+      expect(has(plan, 'zone-loss', 'cut-midway', 'failed-sync')).toBe(false);
       if (!has(plan, 'power-loss')) continue;
       expect(plan.coveredW).toBe(plan.w);
       expect(plan.w).toBeGreaterThan(1);
