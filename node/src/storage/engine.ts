@@ -13,7 +13,7 @@ import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../base/errors.ts';
 import type { VfsLock } from '../env/vfs.ts';
 import { isVfsError } from '../env/vfs.ts';
-import { TableReads } from './cache/table-reads.ts';
+import { TABLE_ITSELF, TableReads } from './cache/table-reads.ts';
 import { Background } from './compaction/background.ts';
 import type { CollectionPolicy } from './compaction/compact-job.ts';
 import { verifyJob } from './compaction/verify-job.ts';
@@ -160,6 +160,9 @@ export class Engine {
     this.#background = new Background(settings, this.#tree, {
       shapeChanged: () => {
         this.#shapeChanged();
+      },
+      tablesMade: (numbers) => {
+        this.#openTables(numbers);
       },
       diskFull: () => {
         this.#space.exhausted();
@@ -335,7 +338,9 @@ export class Engine {
   async flush(): Promise<void> {
     this.#check();
     if (this.#log.isHalted) throw diskIsFull();
-    if (!this.#tree.active.isEmpty) this.#seal();
+    // However often it is called, no more memtables wait than writes alone would make.
+    if (this.#tree.sealed.length >= this.#settings.sealedMemtables) await this.#background.flushed();
+    if (!this.#tree.active.isEmpty && this.#tree.sealed.length < this.#settings.sealedMemtables) this.#seal();
     await this.#background.flushed();
   }
 
@@ -444,6 +449,14 @@ export class Engine {
     const { memtableBytes, sealedMemtables } = this.#settings;
     if (this.#tree.active.bytes >= memtableBytes && this.#tree.sealed.length < sealedMemtables) this.#seal();
     this.#judgeStall();
+  }
+
+  /** Brings in the indexes and filters of new tables, before the first read would wait for them. */
+  #openTables(numbers: ReadonlySet<number>): void {
+    if (this.#state === 'closed') return;
+    for (const { meta, file } of this.#tree.versions.current.levels.flat()) {
+      if (numbers.has(meta.number)) this.#reads.load(meta, file, TABLE_ITSELF).catch(() => undefined);
+    }
   }
 
   #judgeStall(): void {

@@ -213,7 +213,12 @@ export class TableReads {
     try {
       const opened = openedLength(stored, table.number, offset);
       const memory = this.#memory.take(opened);
-      openBlockInto(stored, memory, opened);
+      try {
+        openBlockInto(stored, memory, opened);
+      } catch (error) {
+        this.#memory.give(memory);
+        throw error;
+      }
       const cached = this.cache.insert(table, block, memory, opened);
       this.#trimSoon();
       return cached;

@@ -33,6 +33,8 @@ const CHUNK_BYTES = 64 * 1024 * 1024;
 export interface BackgroundOwner {
   /** The number of sealed memtables or of tables changed. */
   shapeChanged(): void;
+  /** New tables are in the current version. */
+  tablesMade(numbers: ReadonlySet<number>): void;
   /** A job found no room on the disk. */
   diskFull(): void;
   /** It is unknown which manifest the disk has: nothing may be written any more. */
@@ -225,6 +227,7 @@ export class Background {
         () => {
           this.#tree.sealed = this.#tree.sealed.filter((other) => other !== sealed);
           this.#lateDrops.push(...memtable.drops);
+          this.#owner.tablesMade(new Set([number]));
         },
       );
     } catch (error) {
@@ -325,11 +328,16 @@ export class Background {
         .map((tables) => tables.map(({ min, max }) => ({ min, max })));
       const message = { directory, sources, deeper, policy, format: this.#format(output), tableBytes, numbers };
       const result = await executor.run(compactJob, message, 'background');
-      await versions.apply((state) => ({
-        ...state,
-        // What was dropped while the job ran is still in its result.
-        levels: replaced(state.levels, compaction, maskTables(result.tables, this.#lateDrops)),
-      }));
+      await versions.apply(
+        (state) => ({
+          ...state,
+          // What was dropped while the job ran is still in its result.
+          levels: replaced(state.levels, compaction, maskTables(result.tables, this.#lateDrops)),
+        }),
+        () => {
+          this.#owner.tablesMade(new Set(result.tables.map((table) => table.number)));
+        },
+      );
       const { counters } = this;
       counters.compactions += 1;
       counters.compactedReadBytes += result.bytesRead;

@@ -1,0 +1,186 @@
+/** The commit log: groups, the synced mark, torn tails against damage, and a failed fsync. */
+
+import { describe, expect, it } from '@jest/globals';
+import type { Operation } from '../../sim/disk/operation.ts';
+import { SeededRandom } from '../../sim/disk/seeded-random.ts';
+import { newVolume, openEngine, volumeOf } from '../../sim/storage/engine-process.ts';
+import type { EngineProcess, Tuning } from '../../sim/storage/engine-process.ts';
+import { WriteBatch } from '../../src/storage/write-batch.ts';
+
+const LOG: Tuning = { memtableBytes: 1_000_000, reserveBytes: 0 };
+const random = new SeededRandom(2);
+
+const start = (tuning: Tuning = LOG): Promise<EngineProcess> => openEngine(newVolume(random.fork()), random.fork(), tuning);
+
+function write({ engine }: EngineProcess, key: string, value = key): Promise<void> {
+  return new Promise((resolve, reject) => {
+    engine.write(new WriteBatch().put(key, Buffer.from(value)), (error) => {
+      if (error === undefined) resolve();
+      else reject(error);
+    });
+  });
+}
+
+async function keysIn({ engine, timeline }: EngineProcess): Promise<string[]> {
+  const iterator = engine.iterate();
+  const entries = await timeline.run(iterator.next());
+  iterator.close();
+  return entries.map((entry) => entry.key);
+}
+
+const logOf = (process: EngineProcess): string =>
+  process.mount.volume
+    .files()
+    .filter((file) => file.path.endsWith('.log'))
+    .at(-1)?.path ?? '';
+
+const pause = ({ timeline }: EngineProcess, ms: number): Promise<void> =>
+  timeline.run(
+    new Promise<void>((resolve) => {
+      timeline.after(ms, resolve);
+    }),
+  );
+
+describe('groups', () => {
+  it('one write and one sync for all that came meanwhile, at most one sync in flight', async () => {
+    const process = await start();
+    await process.timeline.run(write(process, 'first'));
+    const { logSyncs, logWrites } = process.engine.stats().counters;
+    await process.timeline.run(Promise.all(Array.from({ length: 200 }, (_, i) => write(process, `k${String(i)}`))));
+    const { counters } = process.engine.stats();
+    expect((counters['logSyncs'] ?? 0) - (logSyncs ?? 0)).toBeLessThanOrEqual(2);
+    expect((counters['logWrites'] ?? 0) - (logWrites ?? 0)).toBeLessThanOrEqual(2);
+  });
+
+  it('always: what was acknowledged survives the loss of power; interval: it survives the process', async () => {
+    for (const kind of ['always', 'interval'] as const) {
+      const process = await start({ ...LOG, fsync: kind === 'always' ? { kind } : { kind, everyMs: 1000 } });
+      await process.timeline.run(write(process, 'a'));
+      if (kind === 'always') process.mount.volume.powerLoss();
+      else process.mount.volume.processDeath(process.mount);
+      const again = await openEngine(process.mount.volume, random.fork(), LOG);
+      expect(await keysIn(again)).toEqual(['a']);
+      await again.timeline.run(again.engine.close());
+    }
+  });
+
+  it('interval: what is older than the interval survives the loss of power', async () => {
+    const process = await start({ ...LOG, fsync: { kind: 'interval', everyMs: 100 } });
+    await process.timeline.run(write(process, 'a'));
+    await pause(process, 150);
+    process.mount.volume.powerLoss();
+    const again = await openEngine(process.mount.volume, random.fork(), LOG);
+    expect(await keysIn(again)).toEqual(['a']);
+  });
+});
+
+describe('what a stop leaves', () => {
+  /** The bytes of a closed store's log, with what is written after a pause (a mark), and one with a torn tail. */
+  async function stopped(): Promise<EngineProcess> {
+    const process = await start();
+    for (const key of ['a', 'b', 'c']) await process.timeline.run(write(process, key));
+    await process.timeline.run(process.engine.close());
+    return process;
+  }
+
+  it('a torn tail is cut, and cut for good', async () => {
+    const process = await stopped();
+    const path = logOf(process);
+    const { vfs } = process.mount;
+    const file = await process.timeline.run(vfs.open(path, 'append-or-create'));
+    const size = await process.timeline.run(file.size());
+    await process.timeline.run(file.write(random.bytes(100), size));
+    await process.timeline.run(file.close());
+    const again = await openEngine(process.mount.volume, random.fork(), LOG);
+    expect(await keysIn(again)).toEqual(['a', 'b', 'c']);
+    await again.timeline.run(write(again, 'd'));
+    again.mount.volume.powerLoss();
+    const third = await openEngine(again.mount.volume, random.fork(), LOG);
+    expect(await keysIn(third)).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('any change to what was synced is damage that names the file; a change to the mark itself loses nothing', async () => {
+    const process = await stopped();
+    const path = logOf(process);
+    const size = process.mount.volume.files().find((file) => file.path === path)?.size ?? 0;
+    const image = process.mount.volume.image();
+    let harmless = 0;
+    for (let at = 0; at < size; at += 1) {
+      const volume = volumeOf(image, random.fork());
+      volume.flip(path, at, 1 << random.below(8));
+      try {
+        const again = await openEngine(volume, random.fork(), LOG);
+        expect(await keysIn(again)).toEqual(['a', 'b', 'c']);
+        harmless += 1;
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'DATA_DAMAGED', message: expect.stringMatching(/\.log is damaged at offset \d+/) });
+      }
+    }
+    expect(harmless).toBeLessThanOrEqual(32);
+  });
+
+  it('a segment that lost its end is damage when another follows', async () => {
+    const process = await start();
+    await process.timeline.run(write(process, 'a'));
+    process.mount.volume.processDeath(process.mount);
+    const second = await openEngine(process.mount.volume, random.fork(), LOG);
+    // Before the replayed memtable is flushed, a second segment gets writes.
+    second.mount.volume.judge = (operation: Operation) => (operation.kind === 'create' && operation.path.endsWith('.sst') ? 'io' : 'ok');
+    await second.timeline.run(write(second, 'b'));
+    second.mount.volume.processDeath(second.mount);
+    second.mount.volume.judge = (): 'ok' => 'ok';
+    const paths = second.mount.volume.files().filter((file) => file.path.endsWith('.log'));
+    expect(paths.length).toBe(2);
+    second.mount.volume.flip(paths[0]?.path ?? '', (paths[0]?.size ?? 0) - 4, 1);
+    await expect(openEngine(second.mount.volume, random.fork(), LOG)).rejects.toMatchObject({ code: 'DATA_DAMAGED' });
+  });
+});
+
+describe('a failed fsync', () => {
+  /** Fails the `which`-th syncs of log files, counting from 0. */
+  function failSyncs(process: EngineProcess, which: (nth: number) => boolean): { paths: string[] } {
+    const seen = { paths: [] as string[] };
+    process.mount.volume.judge = (operation: Operation) => {
+      if (operation.kind !== 'dataSync' || !operation.path.endsWith('.log')) return 'ok';
+      seen.paths.push(operation.path);
+      return which(seen.paths.length - 1) ? 'io' : 'ok';
+    };
+    return seen;
+  }
+
+  it.each(['always', 'interval'] as const)('%s: is never repeated on that file: all goes to a new one', async (kind) => {
+    const process = await start({ ...LOG, fsync: kind === 'always' ? { kind } : { kind, everyMs: 5 } });
+    await process.timeline.run(write(process, 'a'));
+    await pause(process, 20);
+    const seen = failSyncs(process, (nth) => nth === 0);
+    await process.timeline.run(write(process, 'b'));
+    await pause(process, 20);
+    await process.timeline.run(write(process, 'c'));
+    await pause(process, 20);
+    expect(seen.paths.length).toBeGreaterThanOrEqual(2);
+    expect(seen.paths.slice(1)).not.toContain(seen.paths[0]);
+    expect(process.engine.stats()).toMatchObject({ state: 'open', counters: { logRewrites: 1 } });
+    process.mount.volume.powerLoss();
+    const again = await openEngine(process.mount.volume, random.fork(), LOG);
+    expect(await keysIn(again)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('twice: writes stop until a restart, reads go on', async () => {
+    const process = await start();
+    await process.timeline.run(write(process, 'a'));
+    failSyncs(process, () => true);
+    const failing = [write(process, 'b'), write(process, 'c')];
+    for (const one of failing) await expect(process.timeline.run(one)).rejects.toMatchObject({ code: 'DISK_FAILED', outcome: 'unknown' });
+    await expect(process.timeline.run(write(process, 'd'))).rejects.toMatchObject({ code: 'DISK_FAILED', outcome: 'none' });
+    await expect(process.timeline.run(process.engine.flush())).rejects.toMatchObject({ code: 'DISK_FAILED' });
+    expect(process.engine.stats().state).toBe('failed');
+    expect(process.engine.tryGet('a')).toBeDefined();
+    process.mount.volume.judge = (): 'ok' => 'ok';
+    await process.timeline.run(process.engine.close());
+    const again = await openEngine(process.mount.volume, random.fork(), LOG);
+    const keys = await keysIn(again);
+    expect(keys).toContain('a');
+    expect(keys).not.toContain('d');
+    await again.timeline.run(write(again, 'e'));
+  });
+});
