@@ -111,10 +111,19 @@ export class SimVolume {
 
   /** What a loss of power at this instant could leave; the operation being judged may have happened, in part, or not. */
   imageAfterPowerLoss(random: SeededRandom, current?: MediumChange): Medium {
+    const copy = this.imageAfterProcessDeath(random, current);
+    copy.losePower(random);
+    return copy;
+  }
+
+  /**
+   * What the death of the process at this instant would leave, with the operating system going on: the calls in flight happened or not, and
+   * what was not synced is still not.
+   */
+  imageAfterProcessDeath(random: SeededRandom, current?: MediumChange): Medium {
     const copy = this.#medium.clone();
     if (current !== undefined) this.#perhaps(copy, current, random);
     for (const change of this.#inFlight.keys()) if (change !== current) this.#perhaps(copy, change, random);
-    copy.losePower(random);
     return copy;
   }
 

@@ -1,10 +1,11 @@
 /**
  * Proof (b): power may fail at any instant. A seeded workload with flushes, compactions and range drops runs once on the simulated disk; at
  * EVERY operation that changes the disk (create, mkdir, write, truncate, dataSync, rename, unlink, syncDir) it takes, for several seeds, the
- * image that a loss of power within that operation could leave: torn writes, lost unsynced data, lost directory entries. Each image is
- * opened, and must hold exactly what some prefix of the batches makes, no shorter than what was acknowledged as durable. A share of the
- * openings is cut again at each of their own operations ("crash during recovery"), and a share goes on: one more write, another loss of
- * power, and the store must hold what it showed plus that write.
+ * image that a loss of power within that operation could leave: torn writes, lost unsynced data, lost directory entries; and one image of
+ * what the death of the process alone leaves, with nothing lost and nothing more synced. Each image is opened, and must hold exactly what
+ * some prefix of the batches makes, no shorter than what was acknowledged as durable. A share of the openings is cut again, by a loss of
+ * power, at each of their own operations ("crash during recovery"), and a share goes on: one more write, another loss of power, and the
+ * store must hold what it showed plus that write.
  *
  *   node sim/storage/crash.ts --seed 1 --count 20 --images 6        the full proof: 20 workloads, 6 images a cut
  *   node sim/storage/crash.ts --seed 4 --cut 317                    one cut of workload 4, as a failure names it
@@ -52,6 +53,8 @@ interface Known {
 interface Cut {
   readonly image: Medium;
   readonly known: Known;
+  /** What is certain if the power fails while this image is being opened. */
+  readonly knownThen: Known;
   readonly label: string;
   readonly seed: number;
 }
@@ -99,13 +102,13 @@ async function verify(steps: readonly Step[], cut: Cut, tuning: Tuning, depth: n
   const volume = volumeOf(cut.image, random.fork());
   const inner: Cut[] = [];
   const goesOn = random.oneIn(4);
-  if (depth > 0 && random.oneIn(8)) {
+  if (depth > 0 && random.oneIn(cut.known === cut.knownThen ? 10 : 4)) {
     volume.judge = (operation) => {
       if (operation.changes) {
         figures.recoveryImages += 1;
         const image = volume.imageAfterPowerLoss(random, volume.current);
         const label = `${cut.label}, then recovery at ${String(operation.index)} ${operation.kind}`;
-        inner.push({ image, known: cut.known, label, seed: random.u32() });
+        inner.push({ image, known: cut.knownThen, knownThen: cut.knownThen, label, seed: random.u32() });
       }
       return judgement(operation);
     };
@@ -181,6 +184,7 @@ async function workload(seed: number): Promise<void> {
   const cuts: Cut[] = [];
   const drops = new Set<Drop>();
   let durable = 0;
+  let acknowledged = 0;
   let issued = 0;
   let pendingDrop: Drop | undefined;
 
@@ -189,11 +193,25 @@ async function workload(seed: number): Promise<void> {
       cutsByKind[operation.kind] = (cutsByKind[operation.kind] ?? 0) + 1;
       figures.cuts += 1;
       const known: Known = { durable, issued, drops: new Set(drops), pendingDrop };
-      for (let variant = 0; variant < imagesPerCut; variant += 1) {
+      // One more image: the process alone dies, and the power may fail while the next one recovers. What was acknowledged survives the first
+      // with either policy.
+      for (let variant = 0; variant <= imagesPerCut; variant += 1) {
         const imageSeed = (seed * 1_000_003 + operation.index * 101 + variant) >>> 0;
-        const image = volume.imageAfterPowerLoss(new SeededRandom(imageSeed), volume.current);
-        const label = `--seed ${String(seed)} --cut ${String(operation.index)} (${operation.kind} ${operation.path}, image ${String(variant)})`;
-        cuts.push({ image, known, label, seed: imageSeed });
+        const name = `--seed ${String(seed)} --cut ${String(operation.index)} (${operation.kind} ${operation.path}`;
+        const imageRandom = new SeededRandom(imageSeed);
+        if (variant < imagesPerCut) {
+          const image = volume.imageAfterPowerLoss(imageRandom, volume.current);
+          cuts.push({ image, known, knownThen: known, label: `${name}, image ${String(variant)})`, seed: imageSeed });
+        } else {
+          const image = volume.imageAfterProcessDeath(imageRandom, volume.current);
+          cuts.push({
+            image,
+            known: { ...known, durable: acknowledged },
+            knownThen: known,
+            label: `${name}, process death)`,
+            seed: imageSeed,
+          });
+        }
       }
     }
     return judgement(operation);
@@ -234,7 +252,8 @@ async function workload(seed: number): Promise<void> {
         issued = step.number;
         writing.push(
           written(engine, writeBatchOf(step)).then(() => {
-            if (!interval) durable = Math.max(durable, step.number);
+            acknowledged = Math.max(acknowledged, step.number);
+            if (!interval) durable = acknowledged;
           }),
         );
         break;
@@ -265,7 +284,7 @@ async function workload(seed: number): Promise<void> {
   const closed = volume.imageAfterPowerLoss(random.fork());
   if (onlyCut < 0) {
     const known: Known = { durable: interval ? durable : issued, issued, drops, pendingDrop: undefined };
-    await verify(steps, { image: closed, known, label: `--seed ${String(seed)} (closed)`, seed }, tuning, 1);
+    await verify(steps, { image: closed, known, knownThen: known, label: `--seed ${String(seed)} (closed)`, seed }, tuning, 1);
   }
   figures.workloads += 1;
 }

@@ -102,6 +102,8 @@ class Case {
   readonly #call: number;
   #injected = false;
   #problem: string | undefined;
+  /** Why the last opening was refused. */
+  #refusal = '';
 
   /** @param way absent: nothing fails, the calls are counted */
   constructor(seed: number, base: Medium, content: Content, steps: readonly Step[], call: number, way: Way | undefined) {
@@ -121,7 +123,7 @@ class Case {
       figures.opensRefused += 1;
       this.#makeRoom();
       process = await this.#open();
-      if (process === undefined) this.#fail('does not open once the failure has passed');
+      if (process === undefined) this.#fail(`does not open once the failure has passed: ${this.#refusal}`);
     }
     if (process === undefined) return this.#problem;
     await this.#work(process);
@@ -161,7 +163,8 @@ class Case {
       return await openEngine(this.#volume, this.#random.fork(), TINY);
     } catch (error) {
       noteCode(error);
-      if (!this.#injected || !isCoded(error)) this.#fail(`open: ${messageOf(error)}`);
+      this.#refusal = messageOf(error);
+      if (!this.#injected || !isCoded(error)) this.#fail(`open: ${this.#refusal}`);
       return undefined;
     }
   }
@@ -316,7 +319,7 @@ class Case {
       this.#makeRoom();
       again = await this.#open();
     }
-    if (again === undefined) this.#fail('does not open again');
+    if (again === undefined) this.#fail(`does not open again: ${this.#refusal}`);
     else await this.#readAll(again, 'after opening again');
   }
 }
