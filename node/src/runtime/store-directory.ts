@@ -24,9 +24,7 @@ export function dataDirectory(directory: string): string {
 /** @throws CoterieError DATA_DIR_IN_USE, DISK_FAILED */
 export async function lockDirectory(vfs: Vfs, directory: string): Promise<VfsLock> {
   try {
-    await vfs.mkdir(directory);
-    const parent = directory.slice(0, directory.lastIndexOf('/'));
-    if (parent !== '' && parent !== '.') await vfs.syncDir(parent);
+    await makeDirectory(vfs, directory);
     return await vfs.lock(`${directory}/LOCK`);
   } catch (error) {
     if (isVfsError(error) && error.code === 'LOCKED') {
@@ -34,6 +32,30 @@ export async function lockDirectory(vfs: Vfs, directory: string): Promise<VfsLoc
     }
     const code = isVfsError(error) && error.code === 'NO_SPACE' ? 'DISK_FULL' : 'DISK_FAILED';
     throw new CoterieError(code, `cannot use the directory ${directory}`, { cause: error });
+  }
+}
+
+/** Makes the directory so that it survives a loss of power, with the missing ones above it. */
+async function makeDirectory(vfs: Vfs, directory: string): Promise<void> {
+  // Its own entry is synced in any case: an earlier start may have made it and been cut off.
+  const unsynced = [parentOf(directory)];
+  for (let path = parentOf(directory); !(await exists(vfs, path)); path = parentOf(path)) unsynced.push(parentOf(path));
+  await vfs.mkdir(directory);
+  for (const path of unsynced) await vfs.syncDir(path);
+}
+
+function parentOf(path: string): string {
+  const at = path.lastIndexOf('/');
+  return at > 0 ? path.slice(0, at) : at === 0 ? '/' : '.';
+}
+
+async function exists(vfs: Vfs, directory: string): Promise<boolean> {
+  try {
+    await vfs.list(directory);
+    return true;
+  } catch (error) {
+    if (isVfsError(error) && error.code === 'NOT_FOUND') return false;
+    throw error;
   }
 }
 

@@ -65,6 +65,29 @@ describe('operation ids', () => {
       expect(new Set(await cluster.digests(key)).size).toBe(1);
     }));
 
+  test('a retry finds an attempt that only the replica that answers last has seen', () =>
+    scenario({ nodes: 3, n: 3 }, async (cluster) => {
+      await cluster.start();
+      const key = cluster.keyOn(0, 1, 2);
+      const first = failure(() => cluster.node(0).put('default', key, bytes('v'), {}, { operationId: ID, timeoutMs: 200 }));
+      // Its copies are asked for, and come; what it then sends does not arrive.
+      await cluster.sleep(0.45);
+      cluster.network.block('node-1', 'node-2');
+      cluster.network.block('node-1', 'node-3');
+      expect(await first).toBe('TIMEOUT unknown');
+      cluster.network.reset('node-1', 'node-2');
+      cluster.network.reset('node-1', 'node-3');
+      cluster.heal();
+      await cluster.sleep(500);
+      await cluster.ready();
+      expect((await cluster.node(1).local('default', key)).digest).toBeUndefined();
+      // Node 0 does not coordinate now, and is slow to answer.
+      cluster.clock(0).offsetUs = -5_000_000;
+      cluster.network.link('node-1', 'node-2').delayUs = 10_000;
+      await cluster.node(1).put('default', key, bytes('v'), {}, { operationId: ID });
+      expect(cluster.node(1).stats().counters['operationsRepeated']).toBe(1);
+    }));
+
   test('many retries at once through all nodes make one version', () =>
     scenario({ nodes: 5, n: 3 }, async (cluster) => {
       await cluster.start();
@@ -133,7 +156,8 @@ describe('clocks', () => {
       cluster.clock(0).offsetUs = 3_600_000_000;
       expect(await failure(() => cluster.node(0).put('default', key, bytes('v'), {}, { timeoutMs: 500 }))).toBe('TIMEOUT unknown');
       expect(await failure(() => cluster.node(1).put('default', cluster.keyOn(1), bytes('v'), {}, {}))).toBeUndefined();
-      // What it has written is no answer to the others, and does not stand in the way of theirs.
+      // What it has written is no answer to the others, and does not stand in the way of theirs, though it comes first.
+      cluster.network.link('node-3', 'node-2').delayUs = 20_000;
       expect(texts(await cluster.node(1).get('default', key, {}))).toEqual([]);
       const other = cluster.keyOn(1, 0);
       await cluster.node(1).put('default', other, bytes('w'), {}, {});
