@@ -141,8 +141,8 @@ function ready(server: ServerProcess, httpPort: number): Promise<void> {
   });
 }
 
-/** Extra flags of Node itself, for profiles: `COTERIE_BENCH_NODE_FLAGS='--cpu-prof'`. */
-const NODE_FLAGS = (process.env['COTERIE_BENCH_NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '');
+/** Extra flags of Node itself, for profiles: `BENCH_NODE_FLAGS='--cpu-prof'`. */
+const NODE_FLAGS = (process.env['BENCH_NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== '');
 
 function coterie(flags: readonly string[], nodeFlags: readonly string[] = []): ServerProcess {
   return new ServerProcess(process.execPath, [...NODE_FLAGS, ...nodeFlags, COTERIE, 'node', '--log-level', 'error', ...flags]);

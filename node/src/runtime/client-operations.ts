@@ -14,7 +14,7 @@ import { primaries } from '../cluster/ring/preference.ts';
 import { keyOfDiskKey, type PlacedKey, placeKey } from '../cluster/ring/token.ts';
 import { readQuorum, writeQuorum } from '../cluster/quorum/legality.ts';
 import type { Content } from '../cluster/quorum/read.ts';
-import { readHeader } from '../cluster/versioning/codec.ts';
+import { readDigest } from '../cluster/versioning/codec.ts';
 import { Pending } from '../storage/engine.ts';
 import type { CoordinateKind } from '../transport/messages/coordinate.ts';
 import { Answer, type Sink } from './answer.ts';
@@ -207,7 +207,7 @@ export class ClientOperations {
     const entry = await store.engine.get(diskKey);
     if (entry === undefined) return { versions: [], digest: undefined, bytes: undefined };
     const bytes = new Uint8Array(entry.value);
-    return { versions: versionsIn(bytes, clock.wallMs(), CHECKSUM), digest: toHex(readHeader(bytes).digest), bytes };
+    return { versions: versionsIn(bytes, clock.wallMs(), CHECKSUM), digest: toHex(readDigest(bytes)), bytes };
   }
 
   /** The only replica is here: the answer needs nobody else, unless the disk must be read. */

@@ -2,7 +2,7 @@
 
 import { type ByteString, toByteString } from '../base/bytes.ts';
 import { type Content, NEVER_WRITTEN } from '../cluster/quorum/read.ts';
-import { readHeader } from '../cluster/versioning/codec.ts';
+import { readDigest, readHeader } from '../cluster/versioning/codec.ts';
 import { MAX_AHEAD_MS } from '../cluster/versioning/hlc.ts';
 import type { Policies } from './policies.ts';
 
@@ -13,7 +13,7 @@ export function contentOf(bytes: Uint8Array | undefined): Content {
 
 /** @throws CoterieError DATA_DAMAGED */
 export function digestOf(bytes: Uint8Array): ByteString {
-  return toByteString(readHeader(bytes).digest);
+  return toByteString(readDigest(bytes));
 }
 
 /** Whether the content holds a time that a node with this wall clock must refuse. @throws CoterieError DATA_DAMAGED */
@@ -25,5 +25,5 @@ export function isAhead({ bytes }: Content, wallMs: number): boolean {
 export function mergeContents(policies: Policies, a: Content, b: Content): Content {
   if (b.bytes === undefined) return a;
   const result = policies.reconcile(a.bytes, b.bytes);
-  return result.kind === 'keep' ? a : { digest: toByteString(result.header.digest), bytes: result.bytes };
+  return result.kind === 'keep' ? a : { digest: digestOf(result.bytes), bytes: result.bytes };
 }

@@ -9,7 +9,7 @@ import type { ByteString } from '../base/bytes.ts';
 import { CoterieError } from '../base/errors.ts';
 import { bucketOfDiskKey, partitionOfDiskKey, placeKey } from '../cluster/ring/token.ts';
 import { primaries } from '../cluster/ring/preference.ts';
-import { readHeader } from '../cluster/versioning/codec.ts';
+import { readDigest } from '../cluster/versioning/codec.ts';
 import { decodeCoordinate, encodeCoordinateAnswer } from '../transport/messages/coordinate.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import { decodeReadRequest, decodeWriteRequest } from '../transport/messages/replica.ts';
@@ -77,7 +77,7 @@ export class Replica {
   readonly #readDigest = (request: IncomingRequest, ended: () => void): void => {
     const { encoder, standing } = this.#core;
     this.#read(request, ended, (bytes) => {
-      const digest = bytes === undefined ? undefined : readHeader(bytes).digest;
+      const digest = bytes === undefined ? undefined : readDigest(bytes);
       return encoder.digestReply(digest, standing.countsInReads());
     });
   };

@@ -14,7 +14,7 @@ import { Pending } from '../storage/engine.ts';
 import { overlapping } from '../cluster/quorum/legality.ts';
 import type { Content } from '../cluster/quorum/read.ts';
 import { acknowledged, bits, newWrite, timedOut, type WriteOut, type WriteState, writeStep } from '../cluster/quorum/write.ts';
-import { decodeObject, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
+import { type Allocate, decodeObject, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
 import { type Context, contextOf, decodeContext, encodeContext } from '../cluster/versioning/context.ts';
 import { CLOCK_TRUNCATE, emptyObject, type KvObject } from '../cluster/versioning/object.ts';
 import { findOperation } from '../cluster/versioning/operation.ts';
@@ -35,6 +35,10 @@ interface Gathered {
   /** The digest that every primary was found to have; undefined where they differ. */
   readonly unanimous: string | undefined;
 }
+
+/** Where objects are encoded to be handed out: engine and transport copy within their calls, so that one place serves all writes. */
+const scratch = new Uint8Array(64 * 1024);
+const lend: Allocate = (size) => (size <= scratch.length ? scratch.subarray(0, size) : new Uint8Array(size));
 
 export class WriteOperation implements WriteOut {
   readonly #core: NodeCore;
@@ -210,7 +214,7 @@ export class WriteOperation implements WriteOut {
   #replicate(object: KvObject, existed: boolean): void {
     const { members, store, encoder, transport, topology, policies } = this.#core;
     const { replicas, diskKey, w } = this.#command;
-    const bytes = encodeObject(object, CHECKSUM);
+    const bytes = encodeObject(object, CHECKSUM, lend);
     const own = replicas.indexOf(members.self);
     const state = newWrite(replicas.length, policies.writeQuorum(w));
     this.#answer = this.#answerOf(object, existed, true);

@@ -56,10 +56,11 @@ export function addDataRoutes(router: Router, handlers: DataHandlers): void {
 function read(ctx: Context, node: DataNode): Promise<void> | void {
   const { bucket, key } = targetOf(ctx.path, PREFIX.length, node.limits);
   const answer = node.get(bucket, key, readOptions(ctx.querystring));
-  if (isPromise(answer))
+  if (isPromise(answer)) {
     return answer.then((result) => {
       answerRead(ctx, result);
     });
+  }
   answerRead(ctx, answer);
 }
 

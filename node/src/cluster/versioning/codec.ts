@@ -309,6 +309,15 @@ function checkBareActors(table: ActorTable, siblings: readonly Sibling[], floor:
  */
 export function decodeObject(bytes: Uint8Array, checksum: Checksum): KvObject {
   verifyChecksum(bytes, checksum);
+  return decodeVerified(bytes);
+}
+
+/**
+ * The object in `bytes`, which `verifyChecksum` has passed. Its values are views into `bytes`.
+ *
+ * @throws CoterieError DATA_DAMAGED
+ */
+export function decodeVerified(bytes: Uint8Array): KvObject {
   const layout = readLayout(bytes);
   if (layout === undefined) throw damaged('counts out of range');
   if (readU16(bytes, AT_ZERO) !== 0 || bytes[AT_FLAGS + 1] !== 0) throw damaged('unknown flags');
@@ -338,8 +347,12 @@ export interface ObjectHeader {
   readonly expireAtMs: number;
   /** The newest hybrid time in the object: what a receiver's clock must take in. */
   readonly newest: HybridTime;
-  /** 8 bytes, a view; equal exactly when two objects are in the same state, operation records aside. */
-  readonly digest: Uint8Array;
+}
+
+function checkFormat(bytes: Uint8Array): Layout {
+  const layout = readLayout(bytes);
+  if (layout === undefined || readU32(bytes, 0) !== MAGIC) throw damaged('unknown format');
+  return layout;
 }
 
 /**
@@ -348,12 +361,17 @@ export interface ObjectHeader {
  * @throws CoterieError DATA_DAMAGED
  */
 export function readHeader(bytes: Uint8Array): ObjectHeader {
-  const layout = readLayout(bytes);
-  if (layout === undefined || readU32(bytes, 0) !== MAGIC) throw damaged('unknown format');
-  return {
-    siblings: layout.siblings,
-    expireAtMs: readU48(bytes, AT_EXPIRY),
-    newest: { ms: readU48(bytes, AT_NEWEST), logical: readU16(bytes, AT_NEWEST + 6) },
-    digest: bytes.subarray(AT_DIGEST, AT_DIGEST + DIGEST_BYTES),
-  };
+  const { siblings } = checkFormat(bytes);
+  const newest = { ms: readU48(bytes, AT_NEWEST), logical: readU16(bytes, AT_NEWEST + 6) };
+  return { siblings, expireAtMs: readU48(bytes, AT_EXPIRY), newest };
+}
+
+/**
+ * The 8 bytes of an encoded object's digest, a view; equal exactly when two objects are in the same state, operation records aside.
+ *
+ * @throws CoterieError DATA_DAMAGED
+ */
+export function readDigest(bytes: Uint8Array): Uint8Array {
+  checkFormat(bytes);
+  return bytes.subarray(AT_DIGEST, AT_DIGEST + DIGEST_BYTES);
 }

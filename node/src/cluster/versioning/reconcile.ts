@@ -5,7 +5,7 @@
 
 import type { Checksum } from '../../base/hash.ts';
 import type { ObjectHeader } from './codec.ts';
-import { decodeObject, encodeObject, readHeader, verifyChecksum } from './codec.ts';
+import { decodeObject, decodeVerified, encodeObject, readHeader, verifyChecksum } from './codec.ts';
 import { readU32 } from './fields.ts';
 import { AT_DIGEST, AT_OPERATIONS, HEADER_BYTES } from './layout.ts';
 import { absorbs, merge } from './merge.ts';
@@ -33,11 +33,9 @@ function isSameAtSight(local: Uint8Array, incoming: Uint8Array): boolean {
  * @throws CoterieError DATA_DAMAGED when `incoming` or `local` is damaged
  */
 export function reconcileEncoded(local: Uint8Array | undefined, incoming: Uint8Array, checksum: Checksum): Reconciled {
-  if (local !== undefined) {
-    verifyChecksum(incoming, checksum);
-    if (isSameAtSight(local, incoming)) return KEEP;
-  }
-  const theirs = decodeObject(incoming, checksum);
+  verifyChecksum(incoming, checksum);
+  if (local !== undefined && isSameAtSight(local, incoming)) return KEEP;
+  const theirs = decodeVerified(incoming);
   if (local === undefined) return { kind: 'store', bytes: incoming, header: readHeader(incoming) };
   const mine = decodeObject(local, checksum);
   if (absorbs(theirs, mine)) return absorbs(mine, theirs) ? KEEP : { kind: 'store', bytes: incoming, header: readHeader(incoming) };
