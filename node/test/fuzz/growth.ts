@@ -14,6 +14,8 @@ export function check(condition: boolean, what: string): void {
 
 /** Bytes in use after a collection: the heap, and what buffers hold outside of it. */
 function bytesInUse(): number {
+  // Buffers found dead by the first collection are given back by the next.
+  collectGarbage();
   collectGarbage();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;

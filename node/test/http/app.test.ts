@@ -126,6 +126,23 @@ describe('siblings', () => {
     expect((await served.ask('HEAD', KEY)).status).toBe(300);
   });
 
+  test('to a pipelined request that expects to be told to go on, head and parts stay together', async () => {
+    await makeSiblings();
+    const socket = connect(served.port, '127.0.0.1');
+    const text = new Promise<string>((resolve) => {
+      let all = '';
+      socket.on('data', (chunk: Buffer) => (all += chunk.toString('latin1')));
+      socket.on('close', () => {
+        resolve(all);
+      });
+    });
+    socket.write(`GET /v1/cluster HTTP/1.1\r\nHost: x\r\n\r\nGET ${KEY} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n`);
+    socket.write(`GET ${KEY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    const answers = (await text).split('HTTP/1.1 300 Multiple Choices\r\n').slice(1);
+    expect(answers.length).toBe(2);
+    for (const answer of answers) expect(answer).toMatch(/\r\n\r\n--coterie-00000001\r\n[^]*--coterie-00000001--\r\n$/);
+  });
+
   test('a write with their context leaves one', async () => {
     await makeSiblings();
     const { headers } = await served.ask('GET', KEY);

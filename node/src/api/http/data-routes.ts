@@ -84,8 +84,11 @@ function answerRead(ctx: Context, { versions, context }: ReadResult): void {
     return;
   }
   const { type, body } = siblingsMultipart(versions);
-  ctx.set('Content-Type', type);
-  ctx.body = body;
+  // As a string, because of a buffer Node sends the head apart, and of a pipelined request with `Expect: 100-continue` it then sends the head
+  // before the 100.
+  ctx.respond = false;
+  ctx.res.writeHead(300, { 'Content-Type': type, 'Content-Length': body.length });
+  ctx.res.end(body, 'latin1');
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { Buffer } from 'node:buffer';
 
+import type { ByteString } from '../../base/bytes.ts';
 import type { Version } from '../../runtime/kv.ts';
 import type { VersionDocument } from '../admin/documents.ts';
 import { versionDocument } from '../admin/views.ts';
@@ -19,26 +20,23 @@ export function siblingsJson(versions: readonly Version[], context: string | und
   return JSON.stringify(document);
 }
 
-export function siblingsMultipart(versions: readonly Version[]): { readonly type: string; readonly body: Buffer } {
-  const boundary = unusedBoundary(versions);
-  const parts: Uint8Array[] = [];
-  for (const { value, expireAtMs } of versions) {
+/** The body as a byte string. */
+export function siblingsMultipart(versions: readonly Version[]): { readonly type: string; readonly body: ByteString } {
+  const values = versions.map(({ value }) => Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1'));
+  const boundary = unusedBoundary(values);
+  let body = '';
+  for (const [index, value] of values.entries()) {
+    const expireAtMs = versions[index]?.expireAtMs ?? 0;
     const expiry = expireAtMs === 0 ? '' : `${EXPIRY_HEADER}: ${expireAtMs}\r\n`;
-    const head = `--${boundary}\r\nContent-Type: application/octet-stream\r\nContent-Length: ${value.length}\r\n${expiry}\r\n`;
-    parts.push(Buffer.from(head, 'latin1'), value, CRLF);
+    body += `--${boundary}\r\nContent-Type: application/octet-stream\r\nContent-Length: ${value.length}\r\n${expiry}\r\n${value}\r\n`;
   }
-  parts.push(Buffer.from(`--${boundary}--\r\n`, 'latin1'));
-  return { type: `multipart/mixed; boundary=${boundary}`, body: Buffer.concat(parts) };
+  return { type: `multipart/mixed; boundary=${boundary}`, body: `${body}--${boundary}--\r\n` };
 }
 
-const CRLF = Buffer.from('\r\n');
-
-/** A boundary that no value contains; there is one among any `versions.length * bytes + 1` candidates, and nearly always the first is it. */
-function unusedBoundary(versions: readonly Version[]): string {
+/** A boundary that no value contains: nearly always the first candidate is it. */
+function unusedBoundary(values: readonly ByteString[]): string {
   for (let number = 0; ; number += 1) {
     const boundary = `coterie-${number.toString(36).padStart(8, '0')}`;
-    const line = Buffer.from(`--${boundary}`, 'latin1');
-    const used = versions.some(({ value }) => Buffer.from(value.buffer, value.byteOffset, value.byteLength).includes(line));
-    if (!used) return boundary;
+    if (!values.some((value) => value.includes(`--${boundary}`))) return boundary;
   }
 }
