@@ -138,9 +138,19 @@ function checkOrder(segments: readonly ReadSegment[]): void {
   }
 }
 
+/**
+ * Segments in the order of what they hold. Their numbers do not tell it: a segment rewritten after a failed write gets a higher number than
+ * the one that already follows it. Those without a whole header hold nothing.
+ */
+function inOrder(segments: readonly ReadSegment[]): ReadSegment[] {
+  const base = (segment: ReadSegment): number => segment.header?.base ?? Number.MAX_SAFE_INTEGER;
+  return [...segments].sort((a, b) => base(a) - base(b) || a.number - b.number);
+}
+
 async function readLogs(vfs: Vfs, directory: string, numbers: readonly number[]): Promise<readonly ReadSegment[]> {
-  const segments: ReadSegment[] = [];
-  for (const number of numbers) segments.push(await readSegment(vfs, directory, number));
+  const read: ReadSegment[] = [];
+  for (const number of numbers) read.push(await readSegment(vfs, directory, number));
+  const segments = inOrder(read);
   checkOrder(segments);
   for (const segment of segments) if (segment.frames.length > 0) await settle(vfs, directory, segment);
   return segments;
@@ -160,6 +170,11 @@ export async function recover(vfs: Vfs, directory: string, pool: SlabPool): Prom
       for (const path of made.slice(1)) await vfs.syncDir(parentOf(path));
       state = await createManifest(vfs, directory);
     }
+    // The last process may have died, or failed, before the manifest's name was on the disk for sure: what only the one before it needs must
+    // stay until then.
+    await vfs.syncDir(directory);
+    // A crash between the manifest's rename and the sync behind it: before anything of the old state goes, the new one must stay.
+    await vfs.syncDir(directory);
     const { logFloor, flushedSequence, levels } = state;
     const known = new Set(levels.flat().map((table) => table.number));
     let nextNumber = state.nextNumber;
