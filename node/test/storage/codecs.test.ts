@@ -119,8 +119,9 @@ describe('data blocks', () => {
     const cursor = new BlockCursor();
     for (let turn = 0; turn < 2000; turn += 1) {
       const bytes = Buffer.from(whole.subarray(0, random.oneIn(3) ? random.below(whole.length) : whole.length));
-      for (let flips = 1 + random.below(3); flips > 0 && bytes.length > 0; flips -= 1)
+      for (let flips = 1 + random.below(3); flips > 0 && bytes.length > 0; flips -= 1) {
         bytes[random.below(bytes.length)] = random.below(256);
+      }
       try {
         cursor.open(bytes);
         let count = 0;

@@ -392,10 +392,11 @@ describe('budgets', () => {
         const again = (i: number): void => {
           engine.write(new WriteBatch().put(keyOf(i), valueOf(i)), (error) => {
             if (error?.code === 'DISK_FULL' && error.outcome === 'none') resolve();
-            else
+            else {
               timeline.soon(() => {
                 again(i + 1);
               });
+            }
           });
         };
         again(1000);

@@ -81,10 +81,10 @@ const start = (volume: SimVolume, tuning: Tuning): Promise<EngineProcess> => ope
 /** Tables on four levels, each with its codec, and a dropped range that is only masked. */
 async function tables(volume: SimVolume): Promise<void> {
   const process = await start(volume, { ...TUNING, level0Compact: 3, compression: ['lz4', 'snappy', 'zstd'] });
-  await fill(process, 0, 500, 1);
+  await fill(process, 0, 700, 1);
   const { engine, timeline } = process;
   await timeline.run(engine.dropRange('\x40', '\x43'));
-  await fill(process, 500, 530, 2 ** 40);
+  await fill(process, 700, 735, 2 ** 40);
   await timeline.run(engine.close());
 }
 

@@ -318,11 +318,13 @@ export class Log {
 
   async #sync(segment: Segment): Promise<void> {
     if (segment.syncing !== undefined) await segment.syncing;
+    // The sync beside the writes failed: this file is done with.
+    if (segment.broken) throw new Coded('DISK_FAILED', 'a sync of this segment has failed before');
     if (segment.synced === segment.position || segment.file === undefined) return;
-    const { position } = segment;
-    await segment.file.dataSync();
+    const { file, position } = segment;
+    await file.dataSync();
     this.syncs += 1;
-    segment.synced = position;
+    if (segment.file === file) segment.synced = position;
   }
 
   /** The interval policy: syncs beside the writes. */
