@@ -368,6 +368,8 @@ function settingsOf(plan: Plan, topology: Topology, name: string): Omit<NodeOpti
       // Not zstd: zlib's handles are async resources, which the guard forbids.
       compression: ['none', 'snappy', 'lz4'],
       reserveBytes: 8 * 1024,
+      // Memory of evicted blocks is overwritten: who kept a value too long shows it.
+      poison: true,
     },
   };
 }

@@ -68,7 +68,8 @@ export class Injector {
   async run(until: () => boolean): Promise<void> {
     const { faults, faultEveryMs } = this.#plan;
     if (faults.size === 0) return;
-    const kinds = [...faults];
+    // What needs calm to happen comes rarely enough.
+    const kinds = [...faults, ...(faults.has('restored-disk') ? (['restored-disk', 'restored-disk', 'restored-disk'] as const) : [])];
     if (faults.has('clock-drift')) this.#drift();
     while (!until()) {
       await this.#world.sleep(this.#dice.fraction() * 2 * faultEveryMs);
@@ -280,10 +281,13 @@ export class Injector {
 
   #rot(machine: Machine): void {
     if (!this.#mayLoseDisk(machine)) return;
-    const files = machine.volume.medium.files().filter((file) => file.size > 0);
+    const all = machine.volume.medium.files().filter((file) => file.size > 0);
+    // Most of a disk is tables.
+    const tables = all.filter((file) => file.path.endsWith('.sst'));
+    const files = tables.length > 0 && this.#dice.chance(0.7) ? tables : all;
     if (files.length === 0) return;
     machine.impaired = 'rotten';
-    for (let flips = this.#dice.between(1, 4); flips > 0; flips -= 1) {
+    for (let flips = this.#dice.between(1, 12); flips > 0; flips -= 1) {
       const file = this.#dice.pick(files);
       machine.volume.flip(file.path, this.#dice.below(file.size), 1 << this.#dice.below(8));
       this.#coverage.add('bits rotten');

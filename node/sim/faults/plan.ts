@@ -126,7 +126,7 @@ export function drawPlan(seed: number, dice: Dice): Plan {
     blindWrites: dice.oneIn(4) ? 'quorum' : 'newest',
     fsync: interval ? { kind: 'interval', everyMs: 200 } : { kind: 'always' },
     memtableBytes: dice.pick([8, 16, 64]) * 1024,
-    keys: Array.from({ length: dice.between(4, 10) }, (_, at) => ({
+    keys: Array.from({ length: dice.oneIn(4) ? dice.between(30, 60) : dice.between(4, 10) }, (_, at) => ({
       name: `key-${String(at)}`,
       kind: dice.weighted<KeyKind>([
         ['register', 3],

@@ -1,0 +1,11 @@
+/** Known bugs, put back, are noticed by the checkers named for them. */
+
+import { expect, test } from '@jest/globals';
+import { simulate } from './program.ts';
+
+test('every mutant is caught by its checker', async () => {
+  const { status, lines, summary } = await simulate('--mutants');
+  expect(lines.filter((line) => /: FAILED,/.test(line))).toEqual([]);
+  expect(summary).toMatchObject({ mutants: 10, caught: 10 });
+  expect(status).toBe(0);
+}, 300_000);
