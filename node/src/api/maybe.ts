@@ -34,15 +34,10 @@ async function gatherRest<T>(
 ): Promise<T[]> {
   let next = index + 1;
   let failed = false;
-  // Begins a task at once, in this turn: what it borrows may be gone in the next.
-  const begin = (at: number): Promise<T> => {
-    try {
-      const answer = task(at);
-      return isPromise(answer) ? answer : Promise.resolve(keep(answer));
-    } catch (error) {
-      // What a task throws is what its promise would have failed with.
-      return Promise.reject(error as Error);
-    }
+  // Begins a task at once, in this turn, since what it borrows may be gone in the next; what it throws becomes the promise's failure.
+  const begin = async (at: number): Promise<T> => {
+    const answer = task(at);
+    return isPromise(answer) ? answer : keep(answer);
   };
   const lane = async (at: number, answer: Promise<T>): Promise<void> => {
     try {

@@ -38,7 +38,10 @@ function badInputs(): readonly BadInput[] {
     {
       name: 'a value over the limit',
       http: ['PUT', '/v1/kv/default/k', { body: Buffer.alloc(10_240) }, 413, 'PAIR_TOO_LARGE', /at most 10240 bytes; these have 10241/],
-      resp: [['SET', 'k', Buffer.alloc(10_240)], /^-ERR PAIR_TOO_LARGE key and value together have at most 10240 bytes; these have 10241\r\n$/],
+      resp: [
+        ['SET', 'k', Buffer.alloc(10_240)],
+        /^-ERR PAIR_TOO_LARGE key and value together have at most 10240 bytes; these have 10241\r\n$/,
+      ],
     },
     {
       name: 'a value far over the limit',
@@ -92,7 +95,14 @@ function badInputs(): readonly BadInput[] {
     },
     {
       name: 'a broken context',
-      http: ['PUT', '/v1/kv/default/k', { headers: { 'Coterie-Context': `${foreign.slice(0, -4)}AAAA` }, body: 'v' }, 400, 'CONTEXT_BROKEN', /context/],
+      http: [
+        'PUT',
+        '/v1/kv/default/k',
+        { headers: { 'Coterie-Context': `${foreign.slice(0, -4)}AAAA` }, body: 'v' },
+        400,
+        'CONTEXT_BROKEN',
+        /context/,
+      ],
       resp: [['KV.DEL', 'k', 'CONTEXT', 'AAAAAAAA'], /^-ERR CONTEXT_BROKEN /],
     },
     {
@@ -107,7 +117,14 @@ function badInputs(): readonly BadInput[] {
     },
     {
       name: 'an operation id used for another body',
-      http: ['PUT', '/v1/kv/default/reused', { headers: { 'Coterie-Operation-Id': OPERATION }, body: 'other' }, 409, 'OPERATION_ID_REUSED', /operation id/],
+      http: [
+        'PUT',
+        '/v1/kv/default/reused',
+        { headers: { 'Coterie-Operation-Id': OPERATION }, body: 'other' },
+        409,
+        'OPERATION_ID_REUSED',
+        /operation id/,
+      ],
       resp: [['KV.PUT', 'reused', 'another', 'ID', OPERATION], /^-ERR OPERATION_ID_REUSED /],
     },
     { name: 'a percent-encoding error', http: ['GET', '/v1/kv/default/a%zz', {}, 400, 'ENCODING_INVALID', /hexadecimal/] },
@@ -185,7 +202,13 @@ describe('bad input', () => {
       const [method, path, asked, status, code, detail] = http;
       const answer = await ask(httpPort, method, path, asked);
       const problem = answer.json();
-      expect({ name, status: answer.status, type: answer.headers['content-type'], code: problem['code'], outcome: problem['outcome'] }).toEqual({
+      expect({
+        name,
+        status: answer.status,
+        type: answer.headers['content-type'],
+        code: problem['code'],
+        outcome: problem['outcome'],
+      }).toEqual({
         name,
         status,
         type: 'application/problem+json',

@@ -183,7 +183,9 @@ describe(cli ? 'redis-cli and redis-benchmark' : `redis-cli and redis-benchmark 
   });
 
   test('RESP3', async () => {
-    expect((await run('redis-cli', ['-3', '--no-raw'], 'SET cli3 v\nGET none\nCONFIG GET save\n')).text).toBe('OK\n(nil)\n1# "save" => ""\n');
+    expect((await run('redis-cli', ['-3', '--no-raw'], 'SET cli3 v\nGET none\nCONFIG GET save\n')).text).toBe(
+      'OK\n(nil)\n1# "save" => ""\n',
+    );
   });
 
   test('--scan and --bigkeys go through the whole bucket', async () => {
@@ -203,11 +205,15 @@ describe(cli ? 'redis-cli and redis-benchmark' : `redis-cli and redis-benchmark 
   test.each([
     ['one at a time', ['-t', 'set,get,mset', '-n', '2000', '-c', '20', '-d', '100', '-r', '1000', '-q']],
     ['pipelined', ['-t', 'ping,set,get', '-n', '6000', '-c', '10', '-P', '16', '-d', '1000', '-r', '1000', '-q']],
-  ])('redis-benchmark, %s', async (_name, args) => {
-    const { code, text } = await run('redis-benchmark', args);
-    expect(text).toMatch(/SET: [\d.]+ requests per second/);
-    expect(text).toMatch(/GET: [\d.]+ requests per second/);
-    expect(text).not.toMatch(/ERR|WARNING|Error/);
-    expect(code).toBe(0);
-  }, 60_000);
+  ])(
+    'redis-benchmark, %s',
+    async (_name, args) => {
+      const { code, text } = await run('redis-benchmark', args);
+      expect(text).toMatch(/SET: [\d.]+ requests per second/);
+      expect(text).toMatch(/GET: [\d.]+ requests per second/);
+      expect(text).not.toMatch(/ERR|WARNING|Error/);
+      expect(code).toBe(0);
+    },
+    60_000,
+  );
 });

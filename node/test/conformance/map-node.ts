@@ -18,7 +18,6 @@ import type {
   ReadOptions,
   ReadResult,
   RingView,
-  ScanOptions,
   ScanResult,
   Version,
   WriteOptions,
@@ -110,7 +109,7 @@ export class MapNode implements KvNode {
     });
   }
 
-  async scan(bucket: string, cursor: string, count: number, _options: ScanOptions): Promise<ScanResult> {
+  async scan(bucket: string, cursor: string, count: number): Promise<ScanResult> {
     const keys = [...this.#entries]
       .filter(([name, entry]) => name.startsWith(`${bucket}/`) && this.#live(entry).length > 0)
       .map(([name]) => name.slice(bucket.length + 1));
@@ -120,7 +119,7 @@ export class MapNode implements KvNode {
   }
 
   async count(bucket: string): Promise<number> {
-    return (await this.scan(bucket, '0', Number.MAX_SAFE_INTEGER, {})).keys.length;
+    return (await this.scan(bucket, '0', Number.MAX_SAFE_INTEGER)).keys.length;
   }
 
   async local(bucket: string, key: string): Promise<LocalCopy> {

@@ -46,7 +46,7 @@ async function driveCase({ name, password, steps }: Case): Promise<void> {
     await drive.settle();
     const bytes = Buffer.from(client.take(), 'latin1');
     const replies: string[] = [];
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const end = replyEnd(bytes, at);
       if (end === undefined) throw new Error(`an incomplete reply: ${bytes.toString('latin1', at)}`);
       replies.push(bytes.toString('latin1', at, end));
@@ -77,7 +77,10 @@ describe('through a running cluster', () => {
   async function empty(): Promise<void> {
     const client = await RawClient.connect(port);
     client.send(Buffer.from('SCAN 0 COUNT 10000\r\n'));
-    const keys = (await client.reply()).split('\r\n').slice(5).filter((_, index) => index % 2 === 0);
+    const keys = (await client.reply())
+      .split('\r\n')
+      .slice(5)
+      .filter((_, index) => index % 2 === 0);
     for (const key of keys.filter((each) => each !== '')) {
       client.send(Buffer.from(`DEL ${key}\r\n`));
       await client.reply();

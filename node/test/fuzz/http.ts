@@ -79,8 +79,12 @@ function converse(port: number, inputs: HttpInputs, batch: readonly HttpInput[])
     });
     socket.on('error', reject);
     socket.on('close', () => {
-      if (answered === batch.length) resolve();
-      else reject(new Error(`fuzzing found: ${answered} answers to ${batch.length} requests; last asked ${JSON.stringify(batch[answered]?.path)}: ${text.slice(0, 300)}`));
+      if (answered === batch.length) {
+        resolve();
+        return;
+      }
+      const asked = JSON.stringify(batch[answered]?.path);
+      reject(new Error(`fuzzing found: ${answered} answers to ${batch.length} requests, then ${text.slice(0, 300)}; asked was ${asked}`));
     });
   });
 }
@@ -104,7 +108,10 @@ function attack(port: number, bytes: readonly Buffer[], abandon: boolean): Promi
 async function goodRequest(served: HttpServed): Promise<void> {
   const put = await served.ask('PUT', GOOD, { body: 'good' });
   const got = await served.ask('GET', GOOD);
-  check(put.status === 204 && got.status === 200 && got.body.toString() === 'good', `a good request was answered with ${put.status}, ${got.status}`);
+  check(
+    put.status === 204 && got.status === 200 && got.body.toString() === 'good',
+    `a good request was answered with ${put.status}, ${got.status}`,
+  );
   check(
     served.logged.every(({ event }) => event !== 'http-internal-error'),
     `an internal error: ${JSON.stringify(served.logged.find(({ event }) => event === 'http-internal-error'))}`,
@@ -122,7 +129,12 @@ async function fuzzRequests(count: number, random: SeededRandom): Promise<object
     served.node.clear();
     return WIDTH * BATCH;
   });
-  const statuses = Object.fromEntries([...served.metrics.expose().matchAll(/method="(\w+)",status="(\d+)"\} (\d+)/g)].map((m) => [`${m[1] ?? ''} ${m[2] ?? ''}`, Number(m[3])]));
+  const statuses = Object.fromEntries(
+    [...served.metrics.expose().matchAll(/method="(\w+)",status="(\d+)"\} (\d+)/g)].map((m) => [
+      `${m[1] ?? ''} ${m[2] ?? ''}`,
+      Number(m[3]),
+    ]),
+  );
   await served.stop();
   return { inputs: count, statuses, growth };
 }

@@ -6,19 +6,125 @@ import type { SeededRandom } from '../transport/cluster.ts';
 
 const NAMES = [...COMMANDS.map(({ name }) => name), ...REFUSALS.keys(), 'nosuch', ''].filter((name) => name !== 'quit');
 const WORDS = [
-  '0', '1', '-1', '10', '01', '9223372036854775807', '9223372036854775808', '-9223372036854775808', '1.5', 'EX', 'PX', 'EXAT', 'PXAT', 'KEEPTTL', 'NX',
-  'R', 'W', 'QUORUM', 'strict', 'sloppy', 'TIMEOUT', 'CONTEXT', 'ID', 'MATCH', 'COUNT', 'TYPE', 'string', '*', '[a-', 'h?[^x]*\\', 'default', 'other',
-  'GET', 'SET', 'AUTH', 'SETNAME', 'GETNAME', 'INFO', 'LIST', 'DOCS', '2', '3', 'a', 'b', 'c', '', 'ctx 1,2', 'Y3R4IDE', '00112233445566778899aabbccddeeff',
+  '0',
+  '1',
+  '-1',
+  '10',
+  '01',
+  '9223372036854775807',
+  '9223372036854775808',
+  '-9223372036854775808',
+  '1.5',
+  'EX',
+  'PX',
+  'EXAT',
+  'PXAT',
+  'KEEPTTL',
+  'NX',
+  'R',
+  'W',
+  'QUORUM',
+  'strict',
+  'sloppy',
+  'TIMEOUT',
+  'CONTEXT',
+  'ID',
+  'MATCH',
+  'COUNT',
+  'TYPE',
+  'string',
+  '*',
+  '[a-',
+  'h?[^x]*\\',
+  'default',
+  'other',
+  'GET',
+  'SET',
+  'AUTH',
+  'SETNAME',
+  'GETNAME',
+  'INFO',
+  'LIST',
+  'DOCS',
+  '2',
+  '3',
+  'a',
+  'b',
+  'c',
+  '',
+  'ctx 1,2',
+  'Y3R4IDE',
+  '00112233445566778899aabbccddeeff',
 ];
-const TAMPER = ['*', '$', '\r\n', '-1', '$-1\r\n', '*-1\r\n', '*0\r\n', '$0\r\n\r\n', '99999999999', '$536870912\r\n', '*65536\r\n', '\0', '"', "'", '\n', '+OK\r\n', 'PING\r\n'];
+const TAMPER = [
+  '*',
+  '$',
+  '\r\n',
+  '-1',
+  '$-1\r\n',
+  '*-1\r\n',
+  '*0\r\n',
+  '$0\r\n\r\n',
+  '99999999999',
+  '$536870912\r\n',
+  '*65536\r\n',
+  '\0',
+  '"',
+  "'",
+  '\n',
+  '+OK\r\n',
+  'PING\r\n',
+];
 
 /** Requests that do something; `K` a key, `V` a value, `N` a number. */
 const USES = [
-  'get K', 'set K V', 'set K V EX N', 'set K V PXAT N', 'set K V KEEPTTL', 'mget K K K', 'mset K V K V', 'del K K', 'unlink K', 'exists K K', 'strlen K',
-  'ttl K', 'pttl K', 'expire K N', 'pexpire K N', 'expireat K N', 'persist K', 'type K', 'scan 0', 'scan N COUNT N', 'scan 0 MATCH * COUNT 5', 'dbsize', 'ping',
-  'echo V', 'hello 2', 'hello 3', 'hello 2 SETNAME V', 'select 0', 'select other', 'client id', 'client list', 'client info', 'client setname V', 'config get *',
-  'info', 'info stats', 'command', 'command count', 'command docs get', 'command info get V', 'kv.get K', 'kv.get K R 1 TIMEOUT 10', 'kv.put K V', 'kv.put K V EX N',
-  'kv.put K V CONTEXT Y3R4IDE', 'kv.put K V ID 00112233445566778899aabbccddeeff', 'kv.del K CONTEXT Y3R4IDIsMw W 1',
+  'get K',
+  'set K V',
+  'set K V EX N',
+  'set K V PXAT N',
+  'set K V KEEPTTL',
+  'mget K K K',
+  'mset K V K V',
+  'del K K',
+  'unlink K',
+  'exists K K',
+  'strlen K',
+  'ttl K',
+  'pttl K',
+  'expire K N',
+  'pexpire K N',
+  'expireat K N',
+  'persist K',
+  'type K',
+  'scan 0',
+  'scan N COUNT N',
+  'scan 0 MATCH * COUNT 5',
+  'dbsize',
+  'ping',
+  'echo V',
+  'hello 2',
+  'hello 3',
+  'hello 2 SETNAME V',
+  'select 0',
+  'select other',
+  'client id',
+  'client list',
+  'client info',
+  'client setname V',
+  'config get *',
+  'info',
+  'info stats',
+  'command',
+  'command count',
+  'command docs get',
+  'command info get V',
+  'kv.get K',
+  'kv.get K R 1 TIMEOUT 10',
+  'kv.put K V',
+  'kv.put K V EX N',
+  'kv.put K V CONTEXT Y3R4IDE',
+  'kv.put K V ID 00112233445566778899aabbccddeeff',
+  'kv.del K CONTEXT Y3R4IDIsMw W 1',
 ];
 
 export class RespInputs {
@@ -59,7 +165,7 @@ export class RespInputs {
   }
 
   encode(words: readonly Buffer[]): Buffer {
-    const parts = [Buffer.from(`*${words.length}\r\n`)];
+    const parts: Buffer[] = [Buffer.from(`*${words.length}\r\n`)];
     for (const word of words) parts.push(Buffer.from(`$${word.length}\r\n`), word, Buffer.from('\r\n'));
     return Buffer.concat(parts);
   }
@@ -71,7 +177,12 @@ export class RespInputs {
       case 0:
         return Buffer.from(random.bytes(random.below(100)));
       case 1:
-        return Buffer.from(`${this.words().map((word) => word.toString('latin1')).join(' ')}\r\n`, 'latin1');
+        return Buffer.from(
+          `${this.words()
+            .map((word) => word.toString('latin1'))
+            .join(' ')}\r\n`,
+          'latin1',
+        );
       default: {
         let bytes = this.encode(this.words());
         for (let changes = 1 + random.below(3); changes > 0; changes -= 1) bytes = this.#change(bytes);
@@ -84,7 +195,7 @@ export class RespInputs {
   pieces(bytes: Buffer): Buffer[] {
     const random = this.#random;
     const pieces: Buffer[] = [];
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const length = random.below(3) === 0 ? 1 + random.below(8) : bytes.length;
       pieces.push(bytes.subarray(at, at + length));
       at += length;

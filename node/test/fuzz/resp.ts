@@ -28,7 +28,7 @@ const BATCHES_PER_SERVER = 200;
 function repliesOf(text: string): string[] {
   const bytes = Buffer.from(text, 'latin1');
   const replies: string[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = replyEnd(bytes, at);
     check(end !== undefined, `a reply that does not end: ${JSON.stringify(text.slice(at, at + 200))}`);
     replies.push(text.slice(at, end));

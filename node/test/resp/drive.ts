@@ -49,7 +49,7 @@ export class RespDrive {
 
   /** Lets promises settle and runs what was put off, until nothing is left. */
   async settle(): Promise<void> {
-    for (let quiet = 0; quiet < 3; ) {
+    for (let quiet = 0; quiet < 3;) {
       for (let turn = 0; turn < 40; turn += 1) await Promise.resolve();
       const due = this.#due;
       this.#due = [];
@@ -114,7 +114,7 @@ export class RespClient {
 }
 
 export function request(...words: (string | Buffer)[]): Buffer {
-  const parts = [Buffer.from(`*${words.length}\r\n`)];
+  const parts: Buffer[] = [Buffer.from(`*${words.length}\r\n`)];
   for (const word of words) {
     const bytes = typeof word === 'string' ? Buffer.from(word, 'latin1') : word;
     parts.push(Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n'));

@@ -58,7 +58,11 @@ describe('requests', () => {
     ['empty and null arrays are no requests', '*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n', [{ words: ['PING'] }]],
     ['an inline command', 'SET  k "a\\x00b"\r\nPING\n', [{ words: ['SET', 'k', 'a\0b'] }, { words: ['PING'] }]],
     ['empty lines', '\r\n\n  \r\nPING\r\n', [{ words: ['PING'] }]],
-    ['inline after an array', '*1\r\n$4\r\nPING\r\nECHO hi\r\n*1\r\n$4\r\nPING\r\n', [{ words: ['PING'] }, { words: ['ECHO', 'hi'] }, { words: ['PING'] }]],
+    [
+      'inline after an array',
+      '*1\r\n$4\r\nPING\r\nECHO hi\r\n*1\r\n$4\r\nPING\r\n',
+      [{ words: ['PING'] }, { words: ['ECHO', 'hi'] }, { words: ['PING'] }],
+    ],
     ['too many arguments', '*65537\r\n', [{ broken: 'invalid multibulk length' }]],
     ['a count that is no number', '*x\r\n', [{ broken: 'invalid multibulk length' }]],
     ['a count with a leading zero', '*01\r\n', [{ broken: 'invalid multibulk length' }]],
@@ -85,7 +89,12 @@ describe('requests', () => {
   test('a request over the bound is read past, not kept, and the next one works', () => {
     const limits = { ...RESP_LIMITS, requestBytes: 1000, receiveBytes: 8192 };
     const large = request('SET', 'k', 'v'.repeat(100_000));
-    const bytes = Buffer.concat([large, request('PING'), request('MSET', ...Array.from({ length: 40 }, () => 'x'.repeat(30))), request('PING')]);
+    const bytes = Buffer.concat([
+      large,
+      request('PING'),
+      request('MSET', ...Array.from({ length: 40 }, () => 'x'.repeat(30))),
+      request('PING'),
+    ]);
     const chunks = cut(
       bytes,
       Array.from({ length: 200 }, (_, index) => index * 511),

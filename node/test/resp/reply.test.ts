@@ -16,7 +16,12 @@ test.each<[string, (writer: ReplyWriter) => void, string, string]>([
   ['zero', (writer) => writer.integer(0), ':0\r\n', ':0\r\n'],
   ['a negative integer', (writer) => writer.integer(-12), ':-12\r\n', ':-12\r\n'],
   ['a large integer', (writer) => writer.integer(Number.MAX_SAFE_INTEGER), ':9007199254740991\r\n', ':9007199254740991\r\n'],
-  ['powers of ten', (writer) => [9, 10, 99, 100, 1000].forEach((n) => writer.integer(n)), ':9\r\n:10\r\n:99\r\n:100\r\n:1000\r\n', ':9\r\n:10\r\n:99\r\n:100\r\n:1000\r\n'],
+  [
+    'powers of ten',
+    (writer) => [9, 10, 99, 100, 1000].forEach((n) => writer.integer(n)),
+    ':9\r\n:10\r\n:99\r\n:100\r\n:1000\r\n',
+    ':9\r\n:10\r\n:99\r\n:100\r\n:1000\r\n',
+  ],
   ['bytes', (writer) => writer.bulk(Buffer.from([0, 255, 13, 10])), '$4\r\n\0\xff\r\n\r\n', '$4\r\n\0\xff\r\n\r\n'],
   ['no bytes', (writer) => writer.bulk(new Uint8Array()), '$0\r\n\r\n', '$0\r\n\r\n'],
   ['null', (writer) => writer.nil(), '$-1\r\n', '_\r\n'],

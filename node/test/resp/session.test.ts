@@ -64,7 +64,9 @@ describe('order', () => {
   test('a protocol chosen by HELLO holds from its own reply on', async () => {
     const drive = new RespDrive({ delay: () => 4 });
     const client = drive.connect();
-    client.give(Buffer.concat([request('GET', 'a'), request('HELLO', '3'), request('GET', 'b'), request('HELLO', '2'), request('GET', 'c')]));
+    client.give(
+      Buffer.concat([request('GET', 'a'), request('HELLO', '3'), request('GET', 'b'), request('HELLO', '2'), request('GET', 'c')]),
+    );
     await drive.settle();
     const hello = (type: string, proto: number): string =>
       `${type}\r\n$6\r\nserver\r\n$7\r\ncoterie\r\n$7\r\nversion\r\n$5\r\n0.1.0\r\n$5\r\nproto\r\n:${proto}\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n`;

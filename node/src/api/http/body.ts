@@ -6,41 +6,43 @@ import type { IncomingMessage } from 'node:http';
 import { CoterieError } from '../../base/errors.ts';
 
 const EMPTY = Buffer.alloc(0);
+/**
+ * How much of a body that is too large is read past before it is refused: most clients send all of theirs before they look at the answer, and one
+ * whose connection is closed meanwhile never sees it.
+ */
+const READ_PAST_BYTES = 16 * 1024 * 1024;
 
 /**
  * Reads the whole body.
  *
- * @param tooLarge makes the error for a body of more than `most` bytes; what is left of such a body is not kept
+ * @param tooLarge makes the error for a body of more than `most` bytes; nothing of such a body is kept
  * @throws CoterieError from `tooLarge`; CANCELLED where the client went away
  */
 export function readBody(request: IncomingMessage, most: number, tooLarge: (bytes: number) => CoterieError): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const announced = Number(request.headers['content-length'] ?? 0);
-    if (announced > most) {
-      request.resume();
-      reject(tooLarge(announced));
-      return;
-    }
     let first: Buffer = EMPTY;
     let chunks: Buffer[] | undefined;
     let length = 0;
+    let whole = false;
+    if (announced > most + READ_PAST_BYTES) reject(tooLarge(announced));
     request.on('data', (chunk: Buffer) => {
       length += chunk.length;
-      if (length > most) {
+      if (length > most || announced > most) {
         chunks = undefined;
         first = EMPTY;
         // The listener stays, so that the rest flows by; the promise is settled once.
-        reject(tooLarge(length));
+        if (length > most + READ_PAST_BYTES) reject(tooLarge(length));
         return;
       }
       if (chunks !== undefined) chunks.push(chunk);
       else if (first.length === 0) first = chunk;
       else chunks = [first, chunk];
     });
-    let whole = false;
     request.on('end', () => {
       whole = true;
-      resolve(chunks === undefined ? first : Buffer.concat(chunks, length));
+      if (length > most) reject(tooLarge(length));
+      else resolve(chunks === undefined ? first : Buffer.concat(chunks, length));
     });
     // A request that fails closes too; one that nobody listens to for errors fails without an event.
     request.on('close', () => {

@@ -41,11 +41,11 @@ export interface Shared {
   readonly limits: RespLimits;
   readonly gate: Gate;
   readonly facts: ProcessFacts;
-  clients(): Iterable<ClientState>;
-  commandsDone(): number;
+  readonly clients: () => Iterable<ClientState>;
+  readonly commandsDone: () => number;
   /** The node has not been ready since its start: clients had better wait. */
-  loading(): boolean;
-  commands(): readonly Command[];
+  readonly loading: () => boolean;
+  readonly commands: () => readonly Command[];
 }
 
 /** One request being answered. Exactly one reply is given: by writing it, by `answer`, or by throwing. */
@@ -86,4 +86,3 @@ export interface Command {
   readonly stranger?: true;
   run(call: Call): void;
 }
-

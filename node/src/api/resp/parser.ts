@@ -20,6 +20,9 @@ import { type ByteBudget, type RespLimits, STRANGER_ARGUMENTS, STRANGER_BULK_BYT
 
 export type ParserState = 'request' | 'more' | 'broken';
 
+/** What the head of a request came to: its arguments are due, or it was none, or it is not there yet, or it is wrong. */
+type Head = 'begun' | 'nothing' | 'more' | 'broken';
+
 const CR = 13;
 const LF = 10;
 const STAR = 42;
@@ -139,8 +142,8 @@ export class RequestParser {
           this.#begin();
         }
         const state = this.#buffer[this.#start] === STAR ? this.#count() : this.#line();
-        if (state !== 'request') return state;
-        if (this.#expected === -1) continue;
+        if (state === 'nothing') continue;
+        if (state !== 'begun') return state;
       }
       const state = this.#arguments();
       // The next call begins a new request behind this one.
@@ -180,16 +183,16 @@ export class RequestParser {
     this.#inline = undefined;
   }
 
-  #count(): ParserState {
+  #count(): Head {
     const count = this.#header('too big mbulk count string', 'invalid multibulk length');
     if (count === INCOMPLETE) return 'more';
     if (count === MALFORMED) return 'broken';
     // As with Redis, an empty or a null array is no request.
-    if (count === NEGATIVE || count === 0) return 'request';
+    if (count === NEGATIVE || count === 0) return 'nothing';
     if (count > this.#limits.arguments) return this.#broken('invalid multibulk length');
     if (this.stranger && count > STRANGER_ARGUMENTS) return this.#broken('unauthenticated multibulk length');
     this.#expected = count;
-    return 'request';
+    return 'begun';
   }
 
   #arguments(): ParserState {
@@ -272,7 +275,7 @@ export class RequestParser {
     return negative ? NEGATIVE : value;
   }
 
-  #line(): ParserState {
+  #line(): Head {
     const end = this.#buffer.subarray(0, this.#end).indexOf(LF, this.#at);
     if (end === -1) {
       this.#at = this.#end;
@@ -284,7 +287,7 @@ export class RequestParser {
     const words = splitInline(this.#buffer.toString('latin1', this.#start, end));
     if (words === undefined) return this.#broken('unbalanced quotes in request');
     this.#at = end + 1;
-    if (words.length === 0) return 'request';
+    if (words.length === 0) return 'nothing';
     this.#inline = Buffer.from(words.join(''), 'latin1');
     let from = 0;
     for (const word of words) {
@@ -292,7 +295,7 @@ export class RequestParser {
       from += word.length;
     }
     this.#expected = words.length;
-    return 'request';
+    return 'begun';
   }
 
   #broken(failure: string): 'broken' {

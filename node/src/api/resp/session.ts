@@ -258,13 +258,14 @@ export class RespSession implements Call {
     this.client.lastCommand = command.name;
     counted.done();
     const mark = this.writer.length;
-    this.#deferred = false;
-    this.#run(command, mark);
-    if (due > 0 && !this.#deferred) this.#queue(mark);
+    const deferred = this.#run(command, mark);
+    if (due > 0 && !deferred) this.#queue(mark);
     return true;
   }
 
-  #run(command: Command, mark: number): void {
+  /** Answers whether the reply comes later. */
+  #run(command: Command, mark: number): boolean {
+    this.#deferred = false;
     try {
       const { arity } = command;
       const { argc } = this.request;
@@ -275,6 +276,7 @@ export class RespSession implements Call {
       this.writer.cut(mark);
       this.writer.error(this.#failure(error, command));
     }
+    return this.#deferred;
   }
 
   /** Moves the reply written from `mark` on behind the unfinished requests. */

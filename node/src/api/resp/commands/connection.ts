@@ -117,7 +117,7 @@ export const HELLO: Command = {
     const protocol = request.argc > 1 ? wantedProtocol(call) : client.protocol;
     let identity = client.identity;
     let name: string | undefined;
-    for (let index = 2; index < request.argc; ) {
+    for (let index = 2; index < request.argc;) {
       const option = request.text(index).toLowerCase();
       if (option === 'auth' && index + 2 < request.argc) {
         identity = identify(call, index + 1, index + 2);
@@ -246,7 +246,9 @@ function setInfo(call: Call): void {
   const { request, client } = call;
   const attribute = request.text(2).toLowerCase();
   const value = request.text(3);
-  if (attribute !== 'lib-name' && attribute !== 'lib-ver') throw new ReplyError(`ERR Unrecognized option '${request.text(2).slice(0, 128)}'`);
+  if (attribute !== 'lib-name' && attribute !== 'lib-ver') {
+    throw new ReplyError(`ERR Unrecognized option '${request.text(2).slice(0, 128)}'`);
+  }
   if (!CLIENT_NAME.test(value) || value.length > LONGEST_NAME) {
     throw new ReplyError(`ERR ${attribute} cannot contain spaces, newlines or special characters.`);
   }

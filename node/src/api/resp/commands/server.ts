@@ -38,7 +38,12 @@ const SECTIONS: Readonly<Record<string, (shared: Shared) => Section>> = {
   ],
   persistence: ({ loading }) => [
     // Clients that look (ioredis does) wait for a node that has just started, instead of being refused by it.
-    ...(loading() ? ([['loading', 1], ['loading_eta_seconds', 1]] as const) : ([['loading', 0]] as const)),
+    ...(loading()
+      ? ([
+          ['loading', 1],
+          ['loading_eta_seconds', 1],
+        ] as const)
+      : ([['loading', 0]] as const)),
     ['aof_enabled', 1],
   ],
   stats: ({ node, commandsDone }) => [

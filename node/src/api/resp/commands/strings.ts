@@ -42,7 +42,10 @@ function keysFrom(call: Call, first: number): ByteString[] {
 
 /** A result that outlasts the turn. */
 export function keepRead(result: ReadResult): ReadResult {
-  return { versions: result.versions.map((version) => ({ ...version, value: Buffer.from(version.value) })), context: result.context === undefined ? undefined : Buffer.from(result.context) };
+  return {
+    versions: result.versions.map((version) => ({ ...version, value: Buffer.from(version.value) })),
+    context: result.context === undefined ? undefined : Buffer.from(result.context),
+  };
 }
 
 export const GET: Command = {
@@ -82,7 +85,7 @@ function setExpiry(call: Call): PutExpiry {
   const { request } = call;
   const options = new ExpiryOptions();
   let conditional = '';
-  for (let index = 3; index < request.argc; ) {
+  for (let index = 3; index < request.argc;) {
     const option = request.text(index).toUpperCase();
     if (option === 'NX' || option === 'XX' || option === 'GET') {
       if ((option === 'NX' && conditional === 'XX') || (option === 'XX' && conditional === 'NX')) throw syntaxError();
@@ -122,7 +125,10 @@ export const MGET: Command = {
     const counted = (result: ReadResult): ReadResult => {
       bytes += result.versions[0]?.value.length ?? 0;
       if (bytes > shared.limits.replyBytes) {
-        throw new CoterieError('REQUEST_INVALID', `the values are over ${shared.limits.replyBytes} bytes together: ask for fewer keys at a time`);
+        throw new CoterieError(
+          'REQUEST_INVALID',
+          `the values are over ${shared.limits.replyBytes} bytes together: ask for fewer keys at a time`,
+        );
       }
       return result;
     };

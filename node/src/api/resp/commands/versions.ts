@@ -38,7 +38,7 @@ interface Options {
 function readOptions(request: RequestParser, from: number, allowed: ReadonlySet<string>, expiry?: ExpiryOptions): Options {
   const options: Options = {};
   const seen = new Set<string>();
-  for (let index = from; index < request.argc; ) {
+  for (let index = from; index < request.argc;) {
     const name = request.text(index).toUpperCase();
     const taken = expiry?.take(request, name, index) ?? 0;
     if (taken > 0) {
