@@ -229,7 +229,7 @@ export class WriteOperation implements WriteOut {
     // The engine refused it before any effect, and nobody else has it.
     if (refusal !== undefined) throw refusal;
     this.#state = state;
-    const payload = encoder.writeRequest(diskKey, bytes);
+    const payload = replicas.length > 1 ? encoder.writeRequest(diskKey, bytes) : bytes;
     const deadlineMs = Math.max(LEAST_REPLICATION_MS, this.#remainingMs());
     for (let replica = 0; replica < replicas.length; replica += 1) {
       if (replica === own) continue;
