@@ -19,6 +19,7 @@
 
 import { readHeader } from '../../src/cluster/versioning/codec.ts';
 import type { Vfs, VfsFile } from '../../src/env/vfs.ts';
+import { SEGMENT_HEAD_BYTES } from '../../src/storage/wal/segment-header.ts';
 import type { Policies } from '../../src/runtime/policies.ts';
 import type { ClientSeams } from '../clients/client.ts';
 import type { Seams } from '../machine.ts';
@@ -48,8 +49,6 @@ function isLog(path: string): boolean {
   return path.endsWith('.log');
 }
 
-const LOG_HEAD_BYTES = 56;
-
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ack before the log is synced',
@@ -74,7 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'torn tail accepted',
     checker: 'disk-answers',
-    seams: byFile((file) => (isLog(file.path) ? withTornFramesAccepted(file, LOG_HEAD_BYTES) : file)),
+    seams: byFile((file) => (isLog(file.path) ? withTornFramesAccepted(file, SEGMENT_HEAD_BYTES) : file)),
   },
   {
     name: 'fsync retried after failure',

@@ -199,17 +199,28 @@ export class Synchroniser {
     for (let from = 0; from < entries.length;) {
       let to = from;
       for (let bytes = 0; to < entries.length && bytes < GROUP_BYTES; to += 1) bytes += entries[to]?.object.length ?? 0;
-      const group = entries.slice(from, to);
-      try {
-        await Promise.all(group.map((entry) => this.#merge(entry)));
-        from = to;
-      } catch (error) {
-        // The engine sheds load: clients come first.
-        if ((error as CoterieError).code !== 'BUSY' || this.#stopped) throw error;
-        await new Promise<void>((resolve) => this.#clock.after(this.#retryMs, resolve));
-      }
+      await this.#storeGroup(entries.slice(from, to));
+      from = to;
     }
     this.#core.metrics.counts.entriesCopied.add(entries.length);
+  }
+
+  /** Merges entries until the engine has taken them all. It sheds load, because clients come first; what it took is not offered again. */
+  async #storeGroup(group: readonly CopiedEntry[]): Promise<void> {
+    let left = group;
+    for (;;) {
+      const outcomes = await Promise.allSettled(left.map((entry) => this.#merge(entry)));
+      const refused: CopiedEntry[] = [];
+      for (const [at, outcome] of outcomes.entries()) {
+        const entry = left[at];
+        if (outcome.status === 'fulfilled' || entry === undefined) continue;
+        if ((outcome.reason as CoterieError).code !== 'BUSY' || this.#stopped) throw outcome.reason;
+        refused.push(entry);
+      }
+      if (refused.length === 0) return;
+      left = refused;
+      await new Promise<void>((resolve) => this.#clock.after(this.#retryMs, resolve));
+    }
   }
 
   #merge({ key, object }: CopiedEntry): Promise<void> {
