@@ -52,8 +52,8 @@ export function volumeOf(image: Medium, random: SeededRandom): SimVolume {
 /** @throws what `Engine.open` does; Stuck when it never settles */
 export async function openEngine(volume: SimVolume, random: SeededRandom, tuning: Tuning, startMs?: number): Promise<EngineProcess> {
   const timeline = new Timeline(startMs);
-  // Small differences of latency, so that calls in flight overtake each other.
-  const mount = new SimMount(volume, { schedule: timeline.schedule, latencyMs: () => random.below(3) });
+  // Small differences of latency, so that calls in flight overtake each other; syncs take longest, so that much happens beside them.
+  const mount = new SimMount(volume, { schedule: timeline.schedule, latencyMs: (kind) => random.below(kind === 'dataSync' ? 12 : 3) });
   const executor = new SimExecutor(mount, { random, sliceDelayMs: 2 });
   const engine = await timeline.run(Engine.open({ ...tuning, directory: DIRECTORY, vfs: mount.vfs, executor, clock: timeline }));
   return { mount, timeline, engine };

@@ -5,10 +5,12 @@
  * - `full`: from this call on the volume takes no byte more, until room is made some batches later;
  * - `full-once`: this call alone answers "no space";
  * - `failed`: this call alone answers an input/output error; a failed dataSync drops the dirty pages, and later syncs succeed.
+ * - `syncs`: from this call on a few syncs in a row fail, and the power soon after.
  *
  * Every failure must reach the caller as a coded error; what was acknowledged stays readable throughout; after a full disk has room again
- * writes go on without a restart; at the end the power fails or the store is closed, and after opening again every acknowledged write is
- * there, no refused one (outcome `none`) is, and one with outcome `unknown` may be.
+ * writes go on without a restart; at the end the power fails, the process dies or the store is closed, and after opening again every acknowledged write is
+ * there, no refused one (outcome `none`) is, and one with outcome `unknown` may be. Every
+ * third workload syncs its log at intervals; after a loss of power it must open and be readable.
  *
  *   node sim/storage/failing-disk.ts --seed 1 --count 10            the full proof: 10 workloads, every call, every way
  *   node sim/storage/failing-disk.ts --seed 3 --call 41 --way full  one case, as a failure names it
@@ -26,15 +28,17 @@ import type { Operation, Verdict } from '../disk/operation.ts';
 import { SeededRandom } from '../disk/seeded-random.ts';
 import type { SimVolume } from '../disk/volume.ts';
 import { TINY, isCoded, newVolume, openEngine, volumeOf } from './engine-process.ts';
-import type { EngineProcess } from './engine-process.ts';
+import type { EngineProcess, Tuning } from './engine-process.ts';
 import { applyStep, keyOf, makeHistory, sameBytes, writeBatchOf } from './history.ts';
 import type { Batch, Content, Drop, Step } from './history.ts';
 import { cpuSeconds, messageOf, proofArguments, report } from './proof-program.ts';
 import { written } from './whole-store.ts';
 
-type Way = 'full' | 'full-once' | 'failed';
+type Way = 'full' | 'full-once' | 'failed' | 'syncs';
 
-const WAYS: readonly Way[] = ['full', 'full-once', 'failed'];
+const WAYS: readonly Way[] = ['full', 'full-once', 'failed', 'syncs'];
+/** The ways besides `failed`, in turn. */
+const ROTATION: readonly Way[] = ['full', 'full-once', 'syncs'];
 const KEYS = 60;
 const MOST_FAILURES = 10;
 const MOST_EVENTS = 200_000;
@@ -100,8 +104,15 @@ class Case {
   readonly #possible: Possible;
   readonly #way: Way | undefined;
   readonly #call: number;
+  /** The log is synced at intervals: what is acknowledged survives the process, and a loss of power only as far as it was synced. */
+  readonly #interval: boolean;
   #injected = false;
+  /** For `syncs`: how many fail, and how many batches later the power does. */
+  #failsLeft: number;
+  readonly #batchesThen: number;
   #problem: string | undefined;
+  /** Any older state is right too; only errors are wrong. */
+  #uncertain = false;
   /** Why the last opening was refused. */
   #refusal = '';
 
@@ -113,6 +124,10 @@ class Case {
     this.#possible = new Possible(content);
     this.#call = call;
     this.#way = way;
+    this.#interval = seed % 3 === 2;
+    const drawn = new SeededRandom(seed, 100 + call);
+    this.#failsLeft = 1 + drawn.below(5);
+    this.#batchesThen = drawn.below(6);
     this.#volume.judge = (operation) => this.#judge(operation);
   }
 
@@ -127,10 +142,26 @@ class Case {
     }
     if (process === undefined) return this.#problem;
     await this.#work(process);
+    if (this.#way === 'syncs' && this.#injected) return this.#afterSyncs(process);
     this.#makeRoom();
     if (this.#problem === undefined) process = await this.#resume(process);
     if (this.#problem === undefined) await this.#readAll(process, 'at the end');
     if (this.#problem === undefined) await this.#again(process);
+    return this.#problem;
+  }
+
+  /** The power fails with a write in flight, and the syncs no more. */
+  async #afterSyncs(process: EngineProcess): Promise<string | undefined> {
+    const value = this.#random.bytes(300);
+    process.engine.write(new WriteBatch().put(PROBE, value), () => undefined);
+    this.#possible.perhaps(PROBE, value);
+    for (let left = this.#random.below(8); left > 0; left -= 1) await process.timeline.step();
+    this.#failsLeft = 0;
+    this.#volume.powerLoss();
+    this.#uncertain = this.#interval;
+    const again = await this.#open();
+    if (again === undefined) this.#fail(`does not open after failed syncs and a loss of power: ${this.#refusal}`);
+    else await this.#readAll(again, 'after failed syncs and a loss of power');
     return this.#problem;
   }
 
@@ -146,6 +177,7 @@ class Case {
     if (this.#way === undefined || !operation.changes) {
       return sabotage === 'reads' && operation.kind === 'read' && this.#volume.capacityBytes !== Number.POSITIVE_INFINITY ? 'io' : 'ok';
     }
+    if (this.#way === 'syncs') return this.#judgeSync(operation);
     if (operation.index !== this.#call) return this.#injected && sabotage === 'sync' && operation.kind === 'dataSync' ? 'ignored' : 'ok';
     this.#injected = true;
     if (this.#way === 'failed') return 'io';
@@ -154,13 +186,23 @@ class Case {
     return ['create', 'mkdir', 'write', 'dataSync'].includes(operation.kind) ? 'no-space' : 'ok';
   }
 
+  #judgeSync(operation: Operation): Verdict {
+    if (operation.index < this.#call || this.#failsLeft === 0 || operation.kind !== 'dataSync') return 'ok';
+    this.#injected = true;
+    this.#failsLeft -= 1;
+    return 'io';
+  }
+
+  /** The failure has passed. */
   #makeRoom(): void {
+    this.#failsLeft = 0;
     this.#volume.capacityBytes = Number.POSITIVE_INFINITY;
   }
 
   async #open(): Promise<EngineProcess | undefined> {
     try {
-      return await openEngine(this.#volume, this.#random.fork(), TINY);
+      const tuning: Tuning = this.#interval ? { ...TINY, fsync: { kind: 'interval', everyMs: 1 } } : TINY;
+      return await openEngine(this.#volume, this.#random.fork(), tuning);
     } catch (error) {
       noteCode(error);
       this.#refusal = messageOf(error);
@@ -224,6 +266,7 @@ class Case {
             if (sinceFull > FULL_FOR) this.#makeRoom();
             await this.#settled(process, 'writes', Promise.all(writing));
             writing = [];
+            if (this.#way === 'syncs' && sinceFull > this.#batchesThen) return;
             await this.#readSome(process);
           }
           break;
@@ -290,7 +333,7 @@ class Case {
     figures.reads += 1;
     try {
       const entry = await process.timeline.run(process.engine.get(key), MOST_EVENTS);
-      const wrong = this.#possible.wrong(key, entry?.value);
+      const wrong = this.#uncertain ? undefined : this.#possible.wrong(key, entry?.value);
       if (wrong !== undefined) this.#fail(`${when}: ${wrong}`);
     } catch (error) {
       this.#fail(`${when}: reading ${JSON.stringify(key)}: ${messageOf(error)}`);
@@ -308,8 +351,14 @@ class Case {
 
   /** Power loss or a clean end, then everything again. */
   async #again(process: EngineProcess): Promise<void> {
-    if (this.#random.oneIn(2)) {
+    // What was not synced when a sync failed may be gone from the system's memory too.
+    if (this.#way === 'syncs' || this.#way === 'failed') this.#uncertain = this.#interval;
+    const end = this.#random.below(3);
+    if (end === 0) {
       this.#volume.powerLoss();
+      this.#uncertain = this.#interval;
+    } else if (end === 1) {
+      this.#volume.processDeath(process.mount);
     } else {
       await this.#settled(process, 'close', process.engine.close());
       if (process.mount.openNodes().length > 0) this.#fail('closing left files open');
@@ -364,8 +413,8 @@ async function workload(seed: number): Promise<void> {
   }
   for (let call = 0; call < counting.calls; call += 1) {
     if (onlyCall >= 0 && call !== onlyCall) continue;
-    for (const [nth, way] of WAYS.entries()) {
-      if (!ways.includes(way) || (rotate && way !== 'failed' && nth !== call % 2)) continue;
+    for (const way of WAYS) {
+      if (!ways.includes(way) || (rotate && way !== 'failed' && ROTATION[call % 3] !== way)) continue;
       figures.cases += 1;
       const name = `--seed ${String(seed)} --call ${String(call)} --way ${way}`;
       try {
