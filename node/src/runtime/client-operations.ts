@@ -214,11 +214,17 @@ export class ClientOperations {
   #readAlone(bucket: BucketDefinition, key: ByteString, diskKey: ByteString): ReadResult | undefined {
     const { topology, store, clock, metrics } = this.#core;
     const startMs = clock.monotonicMs();
-    const entry = store.tryGet(diskKey);
-    if (entry instanceof Pending) return undefined;
-    const result = entry === undefined ? NEVER_WRITTEN : new ObjectRead(entry.value, topology, bucket, key, clock.wallMs(), CHECKSUM);
-    metrics.readMs.observe(clock.monotonicMs() - startMs);
-    return result;
+    try {
+      const entry = store.tryGet(diskKey);
+      if (entry instanceof Pending) return undefined;
+      const result = entry === undefined ? NEVER_WRITTEN : new ObjectRead(entry.value, topology, bucket, key, clock.wallMs(), CHECKSUM);
+      metrics.readMs.observe(clock.monotonicMs() - startMs);
+      return result;
+    } catch (error) {
+      metrics.counts.readsFailed.add();
+      if (asCoterieError(error).code === 'DATA_DAMAGED') metrics.counts.damagedReads.add();
+      throw error;
+    }
   }
 
   #write(

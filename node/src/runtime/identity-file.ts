@@ -21,14 +21,14 @@ export async function readIdentity(vfs: Vfs, directory: string): Promise<StoreId
     file = await vfs.open(path, 'read');
   } catch (error) {
     if (isVfsError(error) && error.code === 'NOT_FOUND') return undefined;
-    throw failed('read', path, error);
+    throw failed('read', error);
   }
   try {
     const bytes = new Uint8Array(await file.size());
     const read = await file.read(bytes, 0);
     return decodeIdentity(bytes.subarray(0, read), path);
   } catch (error) {
-    throw isVfsError(error) ? failed('read', path, error) : error;
+    throw isVfsError(error) ? failed('read', error) : error;
   } finally {
     await file.close();
   }
@@ -96,7 +96,7 @@ export class IdentityFile {
       this.#failing = false;
     } catch (error) {
       this.#failing = true;
-      throw failed('write', `${this.#directory}/${NAME}`, error);
+      throw failed('written', error);
     } finally {
       this.#writing = undefined;
     }
@@ -117,8 +117,13 @@ export class IdentityFile {
   }
 }
 
-function failed(what: string, path: string, error: unknown): CoterieError {
+/** A client may see the text, since writes wait for leases: the path is in the cause, for the log. */
+function failed(what: 'read' | 'written', error: unknown): CoterieError {
   if (isCoterieError(error)) return error;
   const full = isVfsError(error) && error.code === 'NO_SPACE';
-  return new CoterieError(full ? 'DISK_FULL' : 'DISK_FAILED', `could not ${what} ${path}`, { outcome: 'none', cause: error });
+  const why = full ? ': the disk is full' : '';
+  return new CoterieError(full ? 'DISK_FULL' : 'DISK_FAILED', `the identity file cannot be ${what}${why}`, {
+    outcome: 'none',
+    cause: error,
+  });
 }

@@ -96,7 +96,7 @@ export class ReadOperation implements ReadOut, ReadDependencies {
   }
 
   askDigest(replica: number): void {
-    const { members, store, encoder } = this.#core;
+    const { members, store, encoder, metrics } = this.#core;
     const member = this.#question.replicas[replica] ?? -1;
     if (member === members.self) {
       // Happens only where this store was not chosen as the source.
@@ -107,6 +107,7 @@ export class ReadOperation implements ReadOut, ReadDependencies {
           this.#step({ kind: 'digest', replica, digest });
         },
         (error) => {
+          if (error.code === 'DATA_DAMAGED') metrics.counts.damagedReads.add();
           this.#step({ kind: 'digestFailed', replica, code: error.code });
         },
       );

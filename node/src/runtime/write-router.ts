@@ -115,8 +115,11 @@ export class WriteRouter implements Sink<WriteAnswer> {
     }
     const { code, message, outcome } = reply;
     if (outcome === 'unknown') {
-      const text = DOUBTFUL.has(code) ? `the coordinator did not answer (${code})` : message;
-      this.#sink.fail(new CoterieError(DOUBTFUL.has(code) ? 'TIMEOUT' : code, text, { outcome }));
+      // A time-out is told as who counted it tells it: the coordinator, with the acknowledgements it had, or the wait for the coordinator.
+      const silent = DOUBTFUL.has(code) && code !== 'TIMEOUT';
+      this.#sink.fail(
+        new CoterieError(silent ? 'TIMEOUT' : code, silent ? `the coordinator did not answer (${code})` : message, { outcome }),
+      );
       return;
     }
     this.fail(new CoterieError(code, message, { outcome }));

@@ -140,4 +140,45 @@ describe('damage and a full disk', () => {
       }
       expect(damaged).toBeGreaterThan(0);
     }));
+
+  test('a damaged copy without others is an error, and is counted', () =>
+    scenario({ nodes: 1, n: 1 }, async (cluster) => {
+      await cluster.start();
+      for (let i = 0; i < 200; i += 1) await cluster.node(0).put('default', `key-${String(i)}`, bytes('v'.repeat(300)), {}, {});
+      await cluster.stop(0);
+      for (const { path, size } of cluster.volume(0).files()) {
+        if (!path.endsWith('.sst')) continue;
+        for (let at = 100; at < size - 400; at += 2000) cluster.volume(0).flip(path, at, 0x55);
+      }
+      await cluster.boot(0);
+      await cluster.ready();
+      let damaged = 0;
+      for (let i = 0; i < 200; i += 1) {
+        const code = await failure(() => cluster.node(0).get('default', `key-${String(i)}`, {}));
+        if (code === undefined) continue;
+        expect(code).toBe('DATA_DAMAGED');
+        damaged += 1;
+      }
+      expect(damaged).toBeGreaterThan(0);
+      const { counters } = cluster.node(0).stats();
+      expect([counters['damagedReads'], counters['readsFailed']]).toEqual([damaged, damaged]);
+    }));
+
+  test('a forwarded write that a full disk leaves short says so, not that its coordinator was silent', () =>
+    scenario({ nodes: 4, n: 3, options: { engine: { memtableBytes: 1 << 16, reserveBytes: 1 << 16 } } }, async (cluster) => {
+      await cluster.start();
+      const key = cluster.keyOn(0);
+      const [outside = -1] = cluster.others(key);
+      cluster.volume(cluster.primaries(key)[2] ?? -1).capacityBytes = 1000;
+      const text = async (): Promise<string> => {
+        try {
+          await cluster.node(outside).put('default', key, bytes('v'), {}, { w: 3, timeoutMs: 500 });
+          return '';
+        } catch (error) {
+          return (error as Error).message;
+        }
+      };
+      await cluster.until(async () => (await text()) !== '');
+      expect(await text()).toMatch(/of the 3 acknowledgements needed .*DISK_FULL/);
+    }));
 });
