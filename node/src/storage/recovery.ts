@@ -17,6 +17,7 @@ import { MANIFEST_NAME, MANIFEST_NEW_NAME } from './manifest/version-set.ts';
 import { Memtable } from './memtable/memtable.ts';
 import type { SlabPool } from './memtable/slab.ts';
 import { logName, parseName, tableName } from './sstable/table-meta.ts';
+import { UNFINISHED } from './wal/log.ts';
 import type { ReadSegment } from './wal/recovery.ts';
 import { readSegment, replayOf } from './wal/recovery.ts';
 
@@ -161,7 +162,8 @@ export async function recover(vfs: Vfs, directory: string, pool: SlabPool): Prom
   const made = await makeDirectory(vfs, directory);
   const lock = await takeLock(vfs, directory);
   try {
-    const files = (await vfs.list(directory)).flatMap((name) => parseName(name) ?? []);
+    const names = await vfs.list(directory);
+    const files = names.flatMap((name) => parseName(name) ?? []);
     let state = await readManifest(vfs, directory);
     if (state === undefined) {
       if (files.length > 0) throw damagedFile(MANIFEST_NAME, 0, 'it is missing, but there are data files');
@@ -176,6 +178,9 @@ export async function recover(vfs: Vfs, directory: string, pool: SlabPool): Prom
     // A crash between the manifest's rename and the sync behind it: before anything of the old state goes, the new one must stay.
     await vfs.syncDir(directory);
     const { logFloor, flushedSequence, levels } = state;
+    for (const name of names) {
+      if (name.endsWith(UNFINISHED) && parseName(name.slice(0, -UNFINISHED.length)) !== undefined) await vfs.unlink(`${directory}/${name}`);
+    }
     const known = new Set(levels.flat().map((table) => table.number));
     let nextNumber = state.nextNumber;
     const logs: number[] = [];

@@ -64,7 +64,11 @@ export class Tree {
   }
 }
 
-/** A pool that keeps enough slabs for as many memtables as may be in memory. */
+const SLAB_LEAST_BYTES = 16 * 1024;
+
+/** A pool of slabs that suit the memtable's size, and that keeps enough of them for as many memtables as may be in memory. */
 export function poolFor(memtableBytes: number, sealedMemtables: number): SlabPool {
-  return new SlabPool(Math.ceil(memtableBytes / SLAB_BYTES) * (sealedMemtables + 1) + 1);
+  let slabBytes = SLAB_LEAST_BYTES;
+  while (slabBytes < SLAB_BYTES && slabBytes < memtableBytes / 8) slabBytes *= 2;
+  return new SlabPool(Math.ceil(memtableBytes / slabBytes) * (sealedMemtables + 1) + 1, slabBytes);
 }

@@ -141,7 +141,7 @@ describe('a failed fsync', () => {
   function failSyncs(process: EngineProcess, which: (nth: number) => boolean): { paths: string[] } {
     const seen = { paths: [] as string[] };
     process.mount.volume.judge = (operation: Operation) => {
-      if (operation.kind !== 'dataSync' || !operation.path.endsWith('.log')) return 'ok';
+      if (operation.kind !== 'dataSync' || !/\.log(\.new)?$/.test(operation.path)) return 'ok';
       seen.paths.push(operation.path);
       return which(seen.paths.length - 1) ? 'io' : 'ok';
     };
@@ -163,6 +163,23 @@ describe('a failed fsync', () => {
     process.mount.volume.powerLoss();
     const again = await openEngine(process.mount.volume, random.fork(), LOG);
     expect(await keysIn(again)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('a rewrite that a loss of power cuts short leaves what was durable', async () => {
+    for (let turn = 0; turn < 20; turn += 1) {
+      const process = await start();
+      for (const key of ['a', 'b', 'c']) await process.timeline.run(write(process, key));
+      await pause(process, 100);
+      failSyncs(process, (nth) => nth === 0);
+      void write(process, 'd').catch(() => undefined);
+      for (let steps = 2 * turn; steps > 0; steps -= 1) await process.timeline.step();
+      process.mount.volume.powerLoss();
+      process.mount.volume.judge = (): 'ok' => 'ok';
+      const again = await openEngine(process.mount.volume, random.fork(), LOG);
+      expect((await keysIn(again)).slice(0, 3)).toEqual(['a', 'b', 'c']);
+      expect((await again.timeline.run(again.mount.vfs.list('/data/store'))).filter((name) => name.endsWith('.new'))).toEqual([]);
+      await again.timeline.run(again.engine.close());
+    }
   });
 
   it('twice: writes stop until a restart, reads go on', async () => {

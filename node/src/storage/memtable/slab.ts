@@ -5,7 +5,7 @@
 
 import { Buffer } from 'node:buffer';
 
-/** A power of two; a reference into a memtable counts on it. */
+/** The largest slab but for frames that need more; a power of two, on which references into a memtable count. */
 export const SLAB_BYTES: number = 1024 * 1024;
 
 export interface Slab {
@@ -24,23 +24,29 @@ function slabOver(memory: SharedArrayBuffer): Slab {
 export class SlabPool {
   readonly #free: Slab[] = [];
   readonly #keep: number;
+  readonly #slabBytes: number;
   /** Bytes of slabs handed out, and of those kept for reuse. */
   lentBytes = 0;
 
-  /** @param keep slabs to keep for reuse at most */
-  constructor(keep: number) {
+  /**
+   * @param keep slabs to keep for reuse at most
+   * @param slabBytes a power of two up to SLAB_BYTES
+   */
+  constructor(keep: number, slabBytes: number = SLAB_BYTES) {
     this.#keep = keep;
+    this.#slabBytes = slabBytes;
   }
 
   get idleBytes(): number {
-    return this.#free.length * SLAB_BYTES;
+    return this.#free.length * this.#slabBytes;
   }
 
-  /** A slab of SLAB_BYTES, or of more where a single frame needs more. */
+  /** A slab of the usual size, or of more where a single frame needs more. */
   take(least: number): Slab {
-    const size = Math.max(SLAB_BYTES, Math.ceil(least / SLAB_BYTES) * SLAB_BYTES);
+    const usual = this.#slabBytes;
+    const size = Math.max(usual, Math.ceil(least / usual) * usual);
     this.lentBytes += size;
-    const slab = size === SLAB_BYTES ? this.#free.pop() : undefined;
+    const slab = size === usual ? this.#free.pop() : undefined;
     if (slab === undefined) return slabOver(new SharedArrayBuffer(size));
     slab.used = 0;
     return slab;
@@ -49,7 +55,7 @@ export class SlabPool {
   giveBack(slabs: readonly Slab[]): void {
     for (const slab of slabs) {
       this.lentBytes -= slab.bytes.length;
-      if (slab.bytes.length === SLAB_BYTES && this.#free.length < this.#keep) this.#free.push(slab);
+      if (slab.bytes.length === this.#slabBytes && this.#free.length < this.#keep) this.#free.push(slab);
     }
   }
 }

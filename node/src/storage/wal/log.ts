@@ -25,6 +25,8 @@ import { encodeSegmentHeader, SEGMENT_HEAD_BYTES } from './segment-header.ts';
 export type Acknowledge = (error?: CoterieError) => void;
 
 const IDLE_MARK_MS = 50;
+/** Behind the name of a segment that is being rewritten; the next start removes such files. */
+export const UNFINISHED = '.new';
 
 export class Segment {
   number: number;
@@ -272,7 +274,7 @@ export class Log {
   }
 
   async #write(segment: Segment): Promise<void> {
-    if (segment.file === undefined) await this.#create(segment, 0, 0);
+    if (segment.file === undefined) await this.#create(segment, `${this.#settings.directory}/${logName(segment.number)}`, 0);
     const { file } = segment;
     if (file === undefined) return;
     const { slabs } = segment.memtable;
@@ -296,16 +298,15 @@ export class Log {
     }
   }
 
-  async #create(segment: Segment, replaces: number, rewritten: number): Promise<void> {
+  async #create(segment: Segment, path: string, replaces: number): Promise<void> {
     const { vfs, directory } = this.#settings;
-    const file = await vfs.open(`${directory}/${logName(segment.number)}`, 'create');
+    const file = await vfs.open(path, 'create');
     try {
-      const header = encodeSegmentHeader({ number: segment.number, replaces, rewritten, base: segment.memtable.base });
-      await file.write(header, 0);
+      await file.write(encodeSegmentHeader({ number: segment.number, replaces, base: segment.memtable.base }), 0);
       await vfs.syncDir(directory);
     } catch (error) {
       await file.close().catch(() => undefined);
-      await vfs.unlink(file.path).catch(() => undefined);
+      await vfs.unlink(path).catch(() => undefined);
       segment.number = this.#owner.nextNumber();
       throw error;
     }
@@ -358,33 +359,40 @@ export class Log {
     else this.#scheduleMark();
   }
 
-  /** All of the memtable to a new file, which takes the place of the broken one. */
+  /**
+   * All of the memtable to a new file, which takes the place of the broken one. It gets its name when it is whole on the disk, so that what its
+   * frames say of synced lengths is true of it too.
+   */
   async #rewrite(segment: Segment): Promise<void> {
     const { vfs, directory } = this.#settings;
     await segment.syncing?.catch(() => undefined);
     const old = segment.file;
     const oldNumber = segment.number;
     const had = { position: segment.position, synced: segment.synced, slab: segment.slab, offset: segment.offset };
-    // Frames made from now on lie behind the rewritten part, and speak of the new file.
+    // Frames made from now on speak of the new file.
     segment.synced = 0;
     this.rewrites += 1;
     segment.number = this.#owner.nextNumber();
     segment.file = undefined;
+    const path = `${directory}/${logName(segment.number)}`;
     try {
-      let rewritten = SEGMENT_HEAD_BYTES;
-      for (const slab of segment.memtable.slabs) rewritten += slab.used;
-      await this.#create(segment, oldNumber, rewritten);
+      await this.#create(segment, `${path}${UNFINISHED}`, oldNumber);
       await this.#write(segment);
       const { position } = segment;
-      await this.#fileOf(segment).dataSync();
+      const unfinished = this.#fileOf(segment);
+      await unfinished.dataSync();
       this.syncs += 1;
+      await vfs.rename(unfinished.path, path);
+      await vfs.syncDir(directory);
+      segment.file = await vfs.open(path, 'append-or-create');
+      await unfinished.close().catch(() => undefined);
       segment.synced = position;
     } catch (error) {
       // The old file stays as the better of two bad ones: it has whatever was synced to it. The new one only repeats it.
       const failed = this.#takeFile(segment);
       if (failed !== undefined) {
         await failed.close().catch(() => undefined);
-        await vfs.unlink(failed.path).catch(() => undefined);
+        await vfs.unlink(`${path}${UNFINISHED}`).catch(() => undefined);
       }
       segment.file = old;
       segment.number = oldNumber;
@@ -394,7 +402,7 @@ export class Log {
     segment.broken = false;
     segment.lowest = segment.number;
     await old?.close().catch(() => undefined);
-    if (old !== undefined) await vfs.unlink(old.path).catch(() => undefined);
+    await vfs.unlink(`${directory}/${logName(oldNumber)}`).catch(() => undefined);
     await vfs.syncDir(directory).catch(() => undefined);
   }
 

@@ -65,10 +65,8 @@ export async function readSegment(vfs: Vfs, directory: string, number: number): 
     frames.push({ at: end, frame });
     end += frame.length;
   }
-  const rewritten = header?.rewritten ?? 0;
-  const claimed = (at: number, frame: Frame): number => (at < rewritten ? 0 : frame.synced);
   let proven = 0;
-  for (const { at, frame } of frames) proven = Math.max(proven, claimed(at, frame));
+  for (const { frame } of frames) proven = Math.max(proven, frame.synced);
   if (header === undefined && proven > 0) throw damagedFile(name, 0, 'the header does not pass its checksum');
   if (header !== undefined && header.number !== number) throw damagedFile(name, 16, 'the file is another segment');
   const torn = end < bytes.length;
@@ -76,7 +74,7 @@ export async function readSegment(vfs: Vfs, directory: string, number: number): 
     for (let at = end + 8; at + FRAME_HEAD_BYTES <= bytes.length; at += 8) {
       const frame = readFrame(bytes, at);
       if (frame === undefined) continue;
-      proven = Math.max(proven, claimed(at, frame));
+      proven = Math.max(proven, frame.synced);
       at += frame.length - 8;
     }
   }

@@ -1,10 +1,9 @@
 /**
- * The first 56 bytes of a log segment:
+ * The first 48 bytes of a log segment:
  *
- *     header = magic "COTERLOG" version{u32} zero{u32} number{u64} replaces{u64} rewritten{u64} base{u64} zero{u32} crc{u32, of all before}
+ *     header = magic "COTERLOG" version{u32} zero{u32} number{u64} replaces{u64} base{u64} zero{u32} crc{u32, of all before}
  *
- * `replaces`: the segment whose fsync failed and that this one was rewritten for (0: none); its first `rewritten` bytes are that rewrite,
- * so what frames in them say of synced lengths is of the other file. `base`: the sequence before the first batch.
+ * `replaces`: the segment whose write or fsync failed and that this one was rewritten for (0: none). `base`: the sequence before the first.
  */
 
 import { Buffer } from 'node:buffer';
@@ -12,14 +11,13 @@ import { crc32 } from 'node:zlib';
 import { CoterieError } from '../../base/errors.ts';
 import { readU64, writeU64 } from '../binary.ts';
 
-export const SEGMENT_HEAD_BYTES = 56;
+export const SEGMENT_HEAD_BYTES = 48;
 export const LOG_VERSION = 1;
 const MAGIC = 'COTERLOG';
 
 export interface SegmentHeader {
   readonly number: number;
   readonly replaces: number;
-  readonly rewritten: number;
   readonly base: number;
 }
 
@@ -29,7 +27,6 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   bytes.writeUInt32LE(LOG_VERSION, 8);
   let at = writeU64(bytes, 16, header.number);
   at = writeU64(bytes, at, header.replaces);
-  at = writeU64(bytes, at, header.rewritten);
   writeU64(bytes, at, header.base);
   bytes.writeUInt32LE(crc32(bytes.subarray(0, SEGMENT_HEAD_BYTES - 4)), SEGMENT_HEAD_BYTES - 4);
   return bytes;
@@ -43,5 +40,5 @@ export function decodeSegmentHeader(bytes: Buffer): SegmentHeader | undefined {
   if (version > LOG_VERSION) {
     throw new CoterieError('DATA_DIR_NEWER', `log format ${String(version)} is newer than this program's ${String(LOG_VERSION)}`);
   }
-  return { number: readU64(bytes, 16), replaces: readU64(bytes, 24), rewritten: readU64(bytes, 32), base: readU64(bytes, 40) };
+  return { number: readU64(bytes, 16), replaces: readU64(bytes, 24), base: readU64(bytes, 32) };
 }
