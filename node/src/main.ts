@@ -10,6 +10,7 @@ import { buffer } from 'node:stream/consumers';
 
 import { watchNode } from './api/admin/watch.ts';
 import { HTTP_SERVER_OPTIONS, httpCallback } from './api/http/app.ts';
+import { answerMalformed } from './api/http/malformed.ts';
 import { type Credential, Gate } from './api/credentials.ts';
 import { RESP_LIMITS } from './api/resp/limits.ts';
 import { RespServer } from './api/resp/server.ts';
@@ -172,6 +173,7 @@ async function startNode(settings: NodeSettings): Promise<RunningNode> {
       return respListener.close();
     });
     const server = createServer(HTTP_SERVER_OPTIONS, httpCallback({ node, gate, log, metrics }));
+    server.on('clientError', answerMalformed);
     server.maxConnections = settings.maxConnections;
     const httpPort = await listen(server, host, settings.httpPort ?? member.address.httpPort);
     undo.push(
