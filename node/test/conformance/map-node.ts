@@ -47,14 +47,14 @@ export class MapNode implements KvNode {
   /** What the next operations fail with, by kind. */
   fail: ((operation: 'read' | 'write') => CoterieError | undefined) | undefined;
   operations = 0;
+  delay: ((operation: number) => number) | undefined;
   readiness: Readiness = { ready: true, reasons: [] };
   readonly #entries = new Map<string, Entry>();
-  readonly #delay: ((operation: number) => number) | undefined;
   #next = 1;
 
   constructor(options: MapNodeOptions = {}) {
     this.limits = options.limits ?? { keyBytes: 1024, pairBytes: 10_240 };
-    this.#delay = options.delay;
+    this.delay = options.delay;
   }
 
   /** Forgets every key. */
@@ -110,12 +110,13 @@ export class MapNode implements KvNode {
   }
 
   async scan(bucket: string, cursor: string, count: number): Promise<ScanResult> {
+    for (let turn = this.delay?.(this.operations) ?? 0; turn > 0; turn -= 1) await Promise.resolve();
     const keys = [...this.#entries]
       .filter(([name, entry]) => name.startsWith(`${bucket}/`) && this.#live(entry).length > 0)
       .map(([name]) => name.slice(bucket.length + 1));
     const from = Number(cursor);
     const to = from + count;
-    return Promise.resolve({ cursor: to < keys.length ? String(to) : '0', keys: keys.slice(from, to) });
+    return { cursor: to < keys.length ? String(to) : '0', keys: keys.slice(from, to) };
   }
 
   async count(bucket: string): Promise<number> {
@@ -213,7 +214,7 @@ export class MapNode implements KvNode {
     if (timeoutMs !== undefined && (timeoutMs < 1 || timeoutMs > 60_000)) {
       throw new CoterieError('TIMEOUT_INVALID', 'a timeout is 1 to 60000 ms');
     }
-    const turns = this.#delay?.(this.operations) ?? 0;
+    const turns = this.delay?.(this.operations) ?? 0;
     if (turns === 0) {
       const failure = this.fail?.(kind);
       if (failure !== undefined) throw failure;

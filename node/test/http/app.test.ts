@@ -128,6 +128,8 @@ describe('siblings', () => {
 
   test('to a pipelined request that expects to be told to go on, head and parts stay together', async () => {
     await makeSiblings();
+    // The first answer comes late, so that the second waits for it whole, behind its 100.
+    served.node.delay = (operation) => (operation === 4 ? 50 : 0);
     const socket = connect(served.port, '127.0.0.1');
     const text = new Promise<string>((resolve) => {
       let all = '';
@@ -136,11 +138,11 @@ describe('siblings', () => {
         resolve(all);
       });
     });
-    socket.write(`GET /v1/cluster HTTP/1.1\r\nHost: x\r\n\r\nGET ${KEY} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n`);
-    socket.write(`GET ${KEY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    const get = (header: string): string => `GET ${KEY} HTTP/1.1\r\nHost: x\r\n${header}\r\n\r\n`;
+    socket.write(`${get('A: b')}${get('Expect: 100-continue')}${get('Connection: close')}`);
     const answers = (await text).split('HTTP/1.1 300 Multiple Choices\r\n').slice(1);
-    expect(answers.length).toBe(2);
-    for (const answer of answers) expect(answer).toMatch(/\r\n\r\n--coterie-00000001\r\n[^]*--coterie-00000001--\r\n$/);
+    expect(answers.length).toBe(3);
+    for (const answer of answers) expect(answer.split('\r\n\r\n')[1]).toMatch(/^--coterie-00000001\r\n/);
   });
 
   test('a write with their context leaves one', async () => {
