@@ -76,7 +76,7 @@ export function writeStep(state: WriteState, event: WriteEvent, out: WriteOut): 
       else if (state.code !== event.code) state.mixed = true;
       if (!state.answered && state.n - bits(state.failed) < state.w) {
         state.answered = true;
-        out.fail(failureCode(state), `${count(state)}; the others failed${state.mixed ? '' : ` (${event.code})`}`, 'unknown');
+        out.fail(failureCode(state), shortfall(state), 'unknown');
       }
       break;
     case 'deadline':
@@ -92,6 +92,11 @@ export function writeStep(state: WriteState, event: WriteEvent, out: WriteOut): 
     state.settled = true;
     out.settle();
   }
+}
+
+function shortfall(state: WriteState): string {
+  const code = state.mixed ? '' : ` with ${String(state.code)}`;
+  return `${String(state.w)} of ${String(state.n)} replicas must take the write, and ${String(bits(state.failed))} failed${code}`;
 }
 
 function count(state: WriteState): string {
