@@ -129,6 +129,20 @@ describe('bounds', () => {
     expect(drive.server.budget.taken).toBe(0);
   });
 
+  test('pairs of up to 1 MiB, where that is configured', async () => {
+    const drive = new RespDrive({ limits: { keyBytes: 1024, pairBytes: 1 << 20 } });
+    const client = drive.connect();
+    const value = Buffer.alloc((1 << 20) - 1, 'v');
+    for (const piece of [0, 1, 2, 3].map((quarter) =>
+      request('SET', 'k', value).subarray(quarter << 18, quarter === 3 ? undefined : (quarter + 1) << 18),
+    )) {
+      client.give(piece);
+    }
+    expect(client.take()).toBe('+OK\r\n');
+    expect((await client.ask('GET', 'k')).length).toBe(value.length + '$1048575\r\n\r\n'.length);
+    expect(await client.ask('SET', 'kk', value)).toMatch(/^-ERR PAIR_TOO_LARGE key and value together have at most 1048576 bytes/);
+  });
+
   test('a reply of many values is bounded', async () => {
     const drive = new RespDrive({ resp: { replyBytes: 2500 } });
     const client = drive.connect();
