@@ -25,7 +25,9 @@ import { WriteBatch } from '../../src/storage/write-batch.ts';
 import { SeededRandom } from '../disk/seeded-random.ts';
 import { newVolume, openEngine } from './engine-process.ts';
 import type { EngineProcess, Tuning } from './engine-process.ts';
-import { keyOf, sameBytes, valueFrom } from './history.ts';
+import { keyOf, valueFrom } from './history.ts';
+import { Model, collects, describe, same, wrongInView } from './model-map.ts';
+import type { View, Wanted } from './model-map.ts';
 import { cpuSeconds, messageOf, proofArguments, report } from './proof-program.ts';
 
 const options = proofArguments({ seed: 1, count: 20 }, ['operations', 'sabotage']);
@@ -33,99 +35,10 @@ const operationsPerSeed = options.numberOption('operations', 400);
 const sabotage = options.option('sabotage');
 const MOST_FAILURES = 20;
 
-interface Wanted extends Entry {
-  /** A policy may have collected it. */
-  optional: boolean;
-}
-
-/** A state of a key: what was written last, and when that was. */
-interface State {
-  readonly since: number;
-  readonly entry: Wanted | undefined;
-}
-
-type View = Map<ByteString, { readonly entry: Wanted; readonly optional: boolean }>;
-
 const figures: Record<string, number> = {};
 
 function counted(name: string, by = 1): void {
   figures[name] = (figures[name] ?? 0) + by;
-}
-
-function describe(entry: Entry | undefined): string {
-  if (entry === undefined) return 'nothing';
-  return `${entry.kind} of ${String(entry.value.length)} bytes, expiry ${String(entry.expireAtMs)}, tag ${String(entry.gcTag)}`;
-}
-
-function same(a: Entry | undefined, b: Entry | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return a.kind === b.kind && a.expireAtMs === b.expireAtMs && a.gcTag === b.gcTag && sameBytes(a.value, b.value);
-}
-
-class Model {
-  readonly #past = new Map<ByteString, State[]>();
-  /** Counts every change, so that "between call and answer" has a meaning. */
-  tick = 0;
-
-  set(key: ByteString, entry: Wanted | undefined): void {
-    this.tick += 1;
-    const past = this.#past.get(key);
-    if (past === undefined) {
-      this.#past.set(key, [
-        { since: 0, entry: undefined },
-        { since: this.tick, entry },
-      ]);
-    } else past.push({ since: this.tick, entry });
-  }
-
-  now(key: ByteString): Wanted | undefined {
-    return this.#past.get(key)?.at(-1)?.entry;
-  }
-
-  before(key: ByteString): Wanted | undefined {
-    return this.#past.get(key)?.at(-2)?.entry;
-  }
-
-  keys(): ByteString[] {
-    return [...this.#past.keys()].filter((key) => this.now(key) !== undefined).sort();
-  }
-
-  view(): View {
-    const view: View = new Map();
-    for (const key of this.keys()) {
-      const entry = this.now(key);
-      if (entry !== undefined) view.set(key, { entry, optional: entry.optional });
-    }
-    return view;
-  }
-
-  /** Why `found` is no state that the key had since `tick`; `undefined` where it is. */
-  wrong(key: ByteString, found: Entry | undefined, since: number): string | undefined {
-    const past = this.#past.get(key) ?? [{ since: 0, entry: undefined }];
-    let first = past.length - 1;
-    while (first > 0 && (past[first]?.since ?? 0) > since) first -= 1;
-    const window = past.slice(first);
-    if (window.some((state) => same(state.entry, found))) return undefined;
-    if (found === undefined && window.some((state) => state.entry?.optional === true)) {
-      // Collected, then: it must not come back. With other states in the window it may have been any of them.
-      if (window.length === 1) this.set(key, undefined);
-      return undefined;
-    }
-    return `${JSON.stringify(key)} answers ${describe(found)}, not ${describe(this.now(key))}`;
-  }
-
-  collectable(policy: CollectionPolicy): void {
-    for (const key of this.keys()) {
-      const entry = this.now(key);
-      if (entry !== undefined && collects(policy, key, entry)) entry.optional = true;
-    }
-  }
-}
-
-function collects(policy: CollectionPolicy, key: ByteString, entry: Entry): boolean {
-  if (entry.expireAtMs !== 0 && entry.expireAtMs <= policy.nowMs) return true;
-  if (entry.kind !== 'tombstone') return false;
-  return policy.collectable.some(({ from, to, gcTag }) => key >= from && (to === undefined || key < to) && entry.gcTag <= gcTag);
 }
 
 function tuningFrom(random: SeededRandom): Tuning {
@@ -170,12 +83,6 @@ function closedUnder(held: Held, error: unknown): undefined {
 function close(held: Held): void {
   held.closed = true;
   held.snapshot.close();
-}
-
-function wrongInView(view: View, key: ByteString, found: Entry | undefined): string | undefined {
-  const wanted = view.get(key);
-  if (same(wanted?.entry, found) || (found === undefined && wanted?.optional === true)) return undefined;
-  return `${JSON.stringify(key)} answers ${describe(found)}, not ${describe(wanted?.entry)}`;
 }
 
 class Run {

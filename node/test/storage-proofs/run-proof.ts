@@ -1,4 +1,4 @@
-/** Runs a proof program of `node/sim/storage` as its own process (jest's vm would double its cost) and answers its summary. */
+/** Runs a proof program as its own process (jest's vm would double its cost) and answers its summary. */
 
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -8,9 +8,13 @@ export interface Summary {
   readonly [figure: string]: unknown;
 }
 
-/** @throws Error when the program prints no summary: it crashed */
+/**
+ * @param name a program of `node/sim/storage`, or with `machine/` one that needs the machine's own disk, clock or processes
+ * @throws Error when the program prints no summary: it crashed
+ */
 export function runProof(name: string, ...options: readonly string[]): Promise<Summary> {
-  const program = fileURLToPath(new URL(`../../sim/storage/${name}.ts`, import.meta.url));
+  const place = name.startsWith('machine/') ? './' : '../../sim/storage/';
+  const program = fileURLToPath(new URL(`${place}${name}.ts`, import.meta.url));
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [program, ...options], {
       stdio: ['ignore', 'pipe', 'pipe'],

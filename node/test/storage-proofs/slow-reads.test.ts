@@ -5,14 +5,14 @@ import { figure, runProof } from './run-proof.ts';
 
 describe('a disk whose every read takes a millisecond longer', () => {
   it('holds the loop for four synchronous reads in a turn at most', async () => {
-    const summary = await runProof('slow-reads', '--seed', '1', '--count', '1200', '--keys', '4000');
+    const summary = await runProof('machine/slow-reads', '--seed', '1', '--count', '1200', '--keys', '4000');
     expect(summary.failures).toEqual([]);
     expect(figure(summary, 'mostReadsInATurn')).toBeLessThanOrEqual(4);
     expect(figure(summary, 'asynchronousReads')).toBeGreaterThan(100);
   }, 120_000);
 
   it('notices an engine that cannot see how slow the disk is', async () => {
-    const { failures } = await runProof('slow-reads', '--seed', '1', '--count', '600', '--keys', '4000', '--sabotage', 'clock');
+    const { failures } = await runProof('machine/slow-reads', '--seed', '1', '--count', '600', '--keys', '4000', '--sabotage', 'clock');
     expect(failures.length).toBeGreaterThan(0);
   }, 120_000);
 });

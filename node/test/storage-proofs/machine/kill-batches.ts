@@ -1,10 +1,10 @@
 /** The writes that the killed process of proof (c) makes: each batch follows from the seed and its number alone, so any process knows them. */
 
-import { fromByteString } from '../../src/base/bytes.ts';
-import type { ByteString } from '../../src/base/bytes.ts';
-import { SeededRandom } from '../disk/seeded-random.ts';
-import { MARK, keyOf, valueFrom } from './history.ts';
-import type { Batch, Content, Put } from './history.ts';
+import { fromByteString } from '../../../src/base/bytes.ts';
+import type { ByteString } from '../../../src/base/bytes.ts';
+import { SeededRandom } from '../../../sim/disk/seeded-random.ts';
+import { MARK, keyOf, valueFrom } from '../../../sim/storage/history.ts';
+import type { Batch, Content, Put } from '../../../sim/storage/history.ts';
 
 export const KILL_KEYS = 400;
 

@@ -3,19 +3,19 @@
  * shorter than what was acknowledged, and writes on until it is killed. It says on its standard output, a line each: `opened N`, `bad WHY`,
  * `acknowledged N`. `--eager` acknowledges before the engine does, for the test of the proof.
  *
- *   node sim/storage/kill-writer.ts --directory D --seed 1 --acknowledged 0
+ *   node test/storage-proofs/machine/kill-writer.ts --directory D --seed 1 --acknowledged 0
  */
 
 import { writeSync } from 'node:fs';
-import { toByteString } from '../../src/base/bytes.ts';
-import { NodeClock } from '../../src/env-node/clock.ts';
-import { NodeExecutor } from '../../src/env-node/executor.ts';
-import { NodeVfs } from '../../src/env-node/vfs.ts';
-import { Engine } from '../../src/storage/engine.ts';
-import { MARK, difference, keyOf, writeBatchOf } from './history.ts';
+import { toByteString } from '../../../src/base/bytes.ts';
+import { NodeClock } from '../../../src/env-node/clock.ts';
+import { NodeExecutor } from '../../../src/env-node/executor.ts';
+import { NodeVfs } from '../../../src/env-node/vfs.ts';
+import { Engine } from '../../../src/storage/engine.ts';
+import { MARK, difference, keyOf, writeBatchOf } from '../../../sim/storage/history.ts';
 import { KILL_KEYS, killBatch, killContent } from './kill-batches.ts';
-import { messageOf, proofArguments } from './proof-program.ts';
-import { contentByKey, contentOf } from './whole-store.ts';
+import { messageOf, proofArguments } from '../../../sim/storage/proof-program.ts';
+import { contentByKey, contentOf } from '../../../sim/storage/whole-store.ts';
 
 const IN_FLIGHT = 16;
 

@@ -3,7 +3,7 @@
  * It counts what the loop was held by: synchronous reads and the milliseconds they took, a turn at a time.
  */
 
-import type { OpenMode, SyncFile, SyncVfs, Vfs, VfsFile, VfsLock } from '../../src/env/vfs.ts';
+import type { OpenMode, SyncFile, SyncVfs, Vfs, VfsFile, VfsLock } from '../../../src/env/vfs.ts';
 
 /** Holds the calling thread without using the processor. */
 export function hold(ms: number): void {

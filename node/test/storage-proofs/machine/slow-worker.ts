@@ -1,10 +1,10 @@
 /** A worker thread that runs jobs over the slow disk, for proof (f): one slice of each job in turn. */
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { NodeSyncVfs } from '../../src/env-node/sync-vfs.ts';
-import type { Job } from '../../src/env/executor.ts';
+import { NodeSyncVfs } from '../../../src/env-node/sync-vfs.ts';
+import type { Job } from '../../../src/env/executor.ts';
 import { SlowSyncVfs } from './slow-disk.ts';
-import { messageOf } from './proof-program.ts';
+import { messageOf } from '../../../sim/storage/proof-program.ts';
 
 export interface SlowRequest {
   readonly id: number;

@@ -8,7 +8,7 @@
  * count, as the processor time of the loop's thread plus what reads held it, without garbage collection (`--strict` makes it decide too, for
  * a quiet machine).
  *
- *   node sim/storage/slow-reads.ts --seed 1 --count 20000 --strict      the full proof
+ *   node test/storage-proofs/machine/slow-reads.ts --seed 1 --count 20000 --strict      the full proof
  *
  * `--sabotage clock` gives the engine a clock that stands still, so that it cannot see that the disk is slow; the proof must then fail.
  */
@@ -18,17 +18,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
-import { NodeClock } from '../../src/env-node/clock.ts';
-import { NodeVfs } from '../../src/env-node/vfs.ts';
-import type { Clock } from '../../src/env/clock.ts';
-import type { Executor, Job } from '../../src/env/executor.ts';
-import { Engine, Pending } from '../../src/storage/engine.ts';
-import { WriteBatch } from '../../src/storage/write-batch.ts';
-import { SeededRandom } from '../disk/seeded-random.ts';
-import { cpuSeconds, messageOf, proofArguments, report } from './proof-program.ts';
+import { NodeClock } from '../../../src/env-node/clock.ts';
+import { NodeVfs } from '../../../src/env-node/vfs.ts';
+import type { Clock } from '../../../src/env/clock.ts';
+import type { Executor, Job } from '../../../src/env/executor.ts';
+import { Engine, Pending } from '../../../src/storage/engine.ts';
+import { WriteBatch } from '../../../src/storage/write-batch.ts';
+import { SeededRandom } from '../../../sim/disk/seeded-random.ts';
+import { cpuSeconds, messageOf, proofArguments, report } from '../../../sim/storage/proof-program.ts';
 import { SlowVfs } from './slow-disk.ts';
 import type { SlowReply, SlowRequest } from './slow-worker.ts';
-import { written } from './whole-store.ts';
+import { written } from '../../../sim/storage/whole-store.ts';
 
 const MOST_HELD_MS = 5;
 const READ_MS = 1;

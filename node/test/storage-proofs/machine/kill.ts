@@ -3,7 +3,7 @@
  * that it is a prefix of the history and holds every acknowledged batch, and writes on, flushing and compacting, until it is killed: after a
  * random number of acknowledgements, or (one in four) a random while after its start, often within recovery.
  *
- *   node sim/storage/kill.ts --seed 1 --count 200        the full proof: 200 kills
+ *   node test/storage-proofs/machine/kill.ts --seed 1 --count 200        the full proof: 200 kills
  *
  * `--sabotage eager` lets the writer acknowledge before the engine does; the proof must then fail. The directory is a temporary one, and
  * removed at the end.
@@ -13,8 +13,8 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SeededRandom } from '../disk/seeded-random.ts';
-import { cpuSeconds, proofArguments, report } from './proof-program.ts';
+import { SeededRandom } from '../../../sim/disk/seeded-random.ts';
+import { cpuSeconds, proofArguments, report } from '../../../sim/storage/proof-program.ts';
 
 const options = proofArguments({ seed: 1, count: 20 }, ['sabotage']);
 const eager = options.option('sabotage') === 'eager';
