@@ -1,5 +1,7 @@
 /** Tests run the TypeScript sources as they are; types are checked by `make check`. */
 export default {
+  // A hang is what this catches; how fast the machine is decides no test.
+  testTimeout: 120_000,
   projects: [
     {
       displayName: 'node',

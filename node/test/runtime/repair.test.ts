@@ -179,6 +179,6 @@ describe('damage and a full disk', () => {
         }
       };
       await cluster.until(async () => (await text()) !== '');
-      expect(await text()).toMatch(/of the 3 acknowledgements needed .*DISK_FULL/);
+      expect(await text()).toBe('3 of 3 replicas must take the write, and 1 failed with DISK_FULL');
     }));
 });
