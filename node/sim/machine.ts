@@ -75,8 +75,8 @@ export class Machine {
   diskFactor = 1;
   /** The chance that a sync fails. */
   syncFailures = 0;
-  /** Cuts the process or the power at the so-manyth change of the disk from now. */
-  cut: { left: number; readonly how: 'power-loss' | 'process-death' } | undefined;
+  /** Cuts the process or the power at the so-manyth change of the disk from now, or of the commit log. */
+  cut: { left: number; readonly how: 'power-loss' | 'process-death'; readonly where: 'disk' | 'log' } | undefined;
   /** Lost synced data and has not synchronised since; see faults/plan.ts. */
   impaired: 'no' | 'lost' | 'rotten' = 'no';
   /** When the power last went, for the budget of `fsync: interval`. */
@@ -87,6 +87,8 @@ export class Machine {
   /** Since when the node has been up and synchronised. */
   boots = 0;
   #wantUp = false;
+  /** The process is about to go because it has stopped. */
+  #orderly = false;
   readonly #parts: MachineParts;
   readonly #asked = new Set<() => void>();
 
@@ -239,7 +241,9 @@ export class Machine {
     const { node, process } = this;
     if (node === undefined || process?.alive !== true) return;
     await this.#inside(process, () => node.stop(graceMs));
-    if (this.process === process && process.alive) this.crash('process-death');
+    if (this.process !== process || !this.up) return;
+    this.#orderly = true;
+    this.crash('process-death');
   }
 
   /** Runs a call in a turn of the process; settles when it does, or when the process is dead. */
@@ -281,8 +285,9 @@ export class Machine {
     } catch (error) {
       world.fail('crash-free', `${this.name}: stats() threw: ${describe(error)}`);
     }
-    world.trace.note(this.name, 'dead', power ? 'power' : 'killed');
-    coverage.add(power ? 'losses of power' : 'kills');
+    world.trace.note(this.name, 'dead', power ? 'power' : this.#orderly ? 'stopped' : 'killed');
+    coverage.add(power ? 'losses of power' : this.#orderly ? 'orderly stops' : 'kills');
+    this.#orderly = false;
     process.fence();
     this.node = undefined;
     this.cut = undefined;
@@ -358,11 +363,12 @@ export class Machine {
     }
     const pauses = process.pauses;
     const late = process.after(timeoutMs + TIMEOUT_SLACK_MS, () => {
-      if (process.pauses === pauses && this.diskFactor === 1)
+      if (process.pauses === pauses && this.diskFactor === 1) {
         world.fail(
           'liveness',
           `${this.name} has not answered ${String(timeoutMs + TIMEOUT_SLACK_MS)} ms after a request with ${String(timeoutMs)} ms`,
         );
+      }
     });
     const settle = (outcome: Reply<T>): void => {
       late.cancel();
@@ -402,7 +408,7 @@ export class Machine {
       return 'io';
     }
     const { cut } = this;
-    if (cut === undefined || !operation.changes) return 'ok';
+    if (cut === undefined || !operation.changes || (cut.where === 'log' && !operation.path.endsWith('.log'))) return 'ok';
     cut.left -= 1;
     if (cut.left > 0) return 'ok';
     this.cut = undefined;

@@ -27,6 +27,7 @@ export const MINIMUMS: Readonly<Record<string, number>> = {
   'log.disk-full': 30,
   'losses of power': 30,
   kills: 30,
+  'orderly stops': 30,
   'cut midway': 30,
   'syncs failed': 30,
   'bits rotten': 30,

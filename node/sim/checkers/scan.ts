@@ -16,7 +16,8 @@ export function checkScan(scan: ScanAnswer, before: readonly string[], ever: rea
   const missing = before.find((key) => !scan.keys.includes(key));
   if (missing !== undefined) return [{ checker: 'scan', message: `a scan at ${scan.node} leaves out ${missing}` }];
   const foreign = scan.keys.find((key) => !ever.includes(key));
-  if (foreign !== undefined)
+  if (foreign !== undefined) {
     return [{ checker: 'scan', message: `a scan at ${scan.node} answers ${JSON.stringify(foreign)}, which nobody wrote` }];
+  }
   return [];
 }

@@ -167,7 +167,7 @@ export class Client {
     const dice = this.#dice;
     const { plan, world } = this.#parts;
     const context = withContext ? await this.#context(key) : undefined;
-    const bytes = dice.oneIn(20) ? dice.between(0, 9000) : dice.between(0, plan.valueBytes);
+    const bytes = dice.oneIn(10) ? dice.between(0, 9000) : dice.between(0, plan.valueBytes);
     // The client's idea of the time is as good as the machines'.
     const soonMs = Math.floor((world.epochUs + world.nowUs) / 1000) + dice.between(100, 8000);
     const expireAtMs = expiring && dice.oneIn(2) ? soonMs : 0;

@@ -119,10 +119,12 @@ export class Injector {
         this.#down(machine, 'process-death');
         return;
       case 'power-loss':
-        if (this.#mayLosePower(machine)) this.#down(machine, 'power-loss');
+        this.#losePower(machine);
         return;
       case 'cut-midway':
-        machine.cut = { left: dice.between(1, 60), how: dice.oneIn(2) ? 'power-loss' : 'process-death' };
+        machine.cut = dice.oneIn(2)
+          ? { left: dice.between(1, 60), how: dice.oneIn(2) ? 'power-loss' : 'process-death', where: 'disk' }
+          : { left: dice.between(1, 10), how: dice.oneIn(3) ? 'process-death' : 'power-loss', where: 'log' };
         return;
       case 'clean-restart':
         void machine.stop(500).then(() => {
@@ -187,6 +189,15 @@ export class Injector {
       case 'packet-loss':
         this.#worsen(fault, machine.name, dice.pick(this.#machines).name);
         return;
+    }
+  }
+
+  /** At once, or in the middle of what the log writes next: under load that is where power is mostly lost. */
+  #losePower(machine: Machine): void {
+    if (this.#plan.fsync.kind === 'always' && this.#dice.chance(0.6)) {
+      machine.cut = { left: this.#dice.between(1, 4), how: 'power-loss', where: 'log' };
+    } else if (this.#mayLosePower(machine)) {
+      this.#down(machine, 'power-loss');
     }
   }
 

@@ -79,8 +79,9 @@ export class PerfectStore {
         const dot = this.#dots;
         const kept = expiry.keepTtl === true ? (before[0]?.expireAtMs ?? 0) : (expiry.expireAtMs ?? 0);
         if (this.#bugs.forgets === undefined || dot % this.#bugs.forgets !== 0) {
-          if (copy !== undefined || this.#bugs.hoards !== true)
+          if (copy !== undefined || this.#bugs.hoards !== true) {
             stored.live = seen === undefined ? [] : stored.live.filter((one) => !seen.has(one.dot));
+          }
           if (copy !== undefined) stored.live.unshift({ dot, blind: seen === undefined, value: copy, expireAtMs: kept });
         }
         const result = {
