@@ -1,6 +1,6 @@
 # Every target works as the first command typed in a fresh clone: what it needs is installed and generated on the way.
 .DEFAULT_GOAL := help
-.PHONY: help run test check build lint format sim bench fuzz transcripts clean deps proto
+.PHONY: help run test check build lint format sim bench fuzz proofs transcripts clean deps
 
 BIN       := node_modules/.bin
 NODE      := $(BIN)/node
@@ -62,6 +62,14 @@ fuzz: deps ## Fuzz the three protocols with COUNT=1000000 mutated inputs each
 	@$(NODE) node/test/fuzz/resp.ts --count $(COUNT)
 	@$(NODE) node/test/fuzz/http.ts --count $(COUNT)
 	@$(NODE) node/test/fuzz/peer.ts --count $(COUNT)
+
+proofs: deps ## Run every proof of the storage engine in full (some ten minutes)
+	@$(NODE) node/sim/storage/model.ts --seed 1 --count 500
+	@$(NODE) node/sim/storage/crash.ts --seed 1 --count 12
+	@$(NODE) node/test/storage-proofs/machine/kill.ts --seed 1 --count 200
+	@$(NODE) node/sim/storage/bit-rot.ts --seed 1 --count 10000
+	@$(NODE) node/sim/storage/failing-disk.ts --seed 1 --count 4
+	@$(NODE) node/test/storage-proofs/machine/slow-reads.ts --seed 1 --count 20000
 
 transcripts: deps ## Record the golden RESP transcripts from redis-server
 	@$(NODE) node/test/conformance/record.ts
