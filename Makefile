@@ -21,7 +21,7 @@ TESTS   ?=
 help: ## Show this help
 	@echo 'Coterie: a Dynamo-style key-value store. Targets:'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 run: deps ## Start a cluster on loopback and show how to try it (NODES=5 ZONES=3)
 	@exec $(NODE) node/bin/coterie.js dev --nodes $(NODES) --zones $(ZONES)
