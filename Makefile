@@ -7,6 +7,9 @@ NODE      := $(BIN)/node
 INSTALLED := node_modules/.package-lock.json
 GENERATED := node/src/transport/gen/wire.js
 JEST      := $(NODE) --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js
+# Tools find the Node that was installed, npm the system's: it must not run on what it replaces.
+SYSTEM_PATH := $(PATH)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 WANTED    := $(shell sed -n 's/.*"node": "\([0-9.]*\)".*/v\1/p' package.json)
 
 # Variables of the targets; `make sim SEED=42`.
@@ -84,7 +87,7 @@ deps: $(INSTALLED) $(GENERATED)
 
 $(INSTALLED): package.json package-lock.json node/package.json
 	@command -v npm >/dev/null || { echo 'Coterie needs Node >= 20 with npm: https://nodejs.org'; exit 1; }
-	@npm ci --no-audit --no-fund --loglevel=error
+	@PATH='$(SYSTEM_PATH)' npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(GENERATED): $(wildcard node/proto/*.proto) node/package.json | $(INSTALLED)
