@@ -129,16 +129,6 @@ function replay(segments: readonly ReadSegment[], flushed: number, pool: SlabPoo
   return { memtables, sequence };
 }
 
-/** A segment that another follows was whole when that one began, unless its fsync failed and the other replaces it. */
-function checkOrder(segments: readonly ReadSegment[]): void {
-  for (const [place, segment] of segments.entries()) {
-    if (!segment.torn) continue;
-    const later = segments.slice(place + 1);
-    if (later.every((other) => other.frames.length === 0) || later.some((other) => other.header?.replaces === segment.number)) continue;
-    throw damagedFile(logName(segment.number), segment.end, 'a frame does not pass its checksum, and later segments follow');
-  }
-}
-
 /**
  * Segments in the order of what they hold. Their numbers do not tell it: a segment rewritten after a failed write gets a higher number than
  * the one that already follows it. Those without a whole header hold nothing.
@@ -152,7 +142,6 @@ async function readLogs(vfs: Vfs, directory: string, numbers: readonly number[])
   const read: ReadSegment[] = [];
   for (const number of numbers) read.push(await readSegment(vfs, directory, number));
   const segments = inOrder(read);
-  checkOrder(segments);
   for (const segment of segments) if (segment.frames.length > 0) await settle(vfs, directory, segment);
   return segments;
 }
@@ -174,8 +163,6 @@ export async function recover(vfs: Vfs, directory: string, pool: SlabPool): Prom
     }
     // The last process may have died, or failed, before the manifest's name was on the disk for sure: what only the one before it needs must
     // stay until then.
-    await vfs.syncDir(directory);
-    // A crash between the manifest's rename and the sync behind it: before anything of the old state goes, the new one must stay.
     await vfs.syncDir(directory);
     const { logFloor, flushedSequence, levels } = state;
     for (const name of names) {

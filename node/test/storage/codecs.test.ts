@@ -111,6 +111,15 @@ describe('data blocks', () => {
     }
   });
 
+  it('do not take a key for another that only shares a prefix with its predecessor', () => {
+    const block = new BlockBuilder(16, 64);
+    for (const key of ['abcW', 'bbbA', 'bbbX', 'bbbXY'].sort()) block.add(key, 0, 0, 0, Buffer.alloc(1), 0, 1);
+    const cursor = new BlockCursor();
+    cursor.open(Buffer.from(block.finish()));
+    expect(['abcX', 'abc', 'abcWa', 'bbb', 'bbba', 'b', ''].filter((key) => cursor.find(key))).toEqual([]);
+    expect(cursor.find('bbbX')).toBe(true);
+  });
+
   it('refuse bytes that are none', () => {
     const random = new SeededRandom(3);
     const builder = new BlockBuilder(4, 64);

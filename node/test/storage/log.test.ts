@@ -91,7 +91,11 @@ describe('what a stop leaves', () => {
     const size = await process.timeline.run(file.size());
     await process.timeline.run(file.write(random.bytes(100), size));
     await process.timeline.run(file.close());
+    // The flush that would remove the segment is kept from running.
+    process.mount.volume.judge = (operation: Operation) => (operation.kind === 'create' && operation.path.endsWith('.sst') ? 'io' : 'ok');
     const again = await openEngine(process.mount.volume, random.fork(), LOG);
+    expect(again.mount.volume.files().find((each) => each.path === path)?.size).toBe(size);
+    again.mount.volume.judge = (): 'ok' => 'ok';
     expect(await keysIn(again)).toEqual(['a', 'b', 'c']);
     await again.timeline.run(write(again, 'd'));
     again.mount.volume.powerLoss();
@@ -117,6 +121,31 @@ describe('what a stop leaves', () => {
       }
     }
     expect(harmless).toBeLessThanOrEqual(32);
+  });
+
+  it('what a start replays is durable before anything is written behind it', async () => {
+    const process = await start({ ...LOG, fsync: { kind: 'interval', everyMs: 100_000 } });
+    await process.timeline.run(write(process, 'a'));
+    const { volume } = process.mount;
+    volume.processDeath(process.mount);
+    volume.judge = (operation: Operation) => (operation.kind === 'create' && operation.path.endsWith('.sst') ? 'io' : 'ok');
+    const second = await openEngine(volume, random.fork(), LOG);
+    await second.timeline.run(write(second, 'b'));
+    volume.powerLoss();
+    const third = await openEngine(volume, random.fork(), LOG);
+    expect(await keysIn(third)).toEqual(['a', 'b']);
+  });
+
+  it('damage to the last group is noticed once writes have paused, after kill -9 too', async () => {
+    const process = await start();
+    for (const key of ['a', 'b', 'last']) await process.timeline.run(write(process, key));
+    await pause(process, 100);
+    const path = logOf(process);
+    const { volume } = process.mount;
+    const at = Buffer.from(volume.medium.file(volume.medium.find(path) ?? -1).bytes).lastIndexOf('lastlast');
+    volume.processDeath(process.mount);
+    volume.flip(path, at, 1);
+    await expect(openEngine(volume, random.fork(), LOG)).rejects.toMatchObject({ code: 'DATA_DAMAGED' });
   });
 
   it('a segment that lost its end is damage when another follows', async () => {
@@ -163,6 +192,22 @@ describe('a failed fsync', () => {
     process.mount.volume.powerLoss();
     const again = await openEngine(process.mount.volume, random.fork(), LOG);
     expect(await keysIn(again)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('interval: also when the segment is sealed while its sync is under way', async () => {
+    let hits = 0;
+    for (let turn = 0; turn < 30; turn += 1) {
+      const process = await start({ ...LOG, fsync: { kind: 'interval', everyMs: 3 } });
+      const seen = failSyncs(process, (nth) => nth === 0);
+      await process.timeline.run(write(process, 'a'));
+      for (let steps = turn; steps > 0; steps -= 1) await process.timeline.step();
+      await process.timeline.run(process.engine.flush().catch(() => undefined));
+      await pause(process, 50);
+      if (seen.paths.length > 1) hits += 1;
+      expect(seen.paths.slice(1)).not.toContain(seen.paths[0]);
+      await process.timeline.run(process.engine.close());
+    }
+    expect(hits).toBeGreaterThan(5);
   });
 
   it('a rewrite that a loss of power cuts short leaves what was durable', async () => {

@@ -156,7 +156,7 @@ export class Log {
     for (const segment of this.#segments) {
       if (segment.waiting.length > 0) this.#owner.acknowledge(segment.waiting, error);
       segment.waiting = [];
-      await segment.syncing?.catch(() => undefined);
+      await segment.syncing;
       await segment.file?.close().catch(() => undefined);
       segment.memtable.release();
     }
@@ -317,15 +317,25 @@ export class Log {
     segment.offset = 0;
   }
 
+  /** Brings what is written to the disk. One sync at a time; after one that failed there is no other on this file. */
   async #sync(segment: Segment): Promise<void> {
-    if (segment.syncing !== undefined) await segment.syncing;
-    // The sync beside the writes failed: this file is done with.
-    if (segment.broken) throw new Coded('DISK_FAILED', 'a sync of this segment has failed before');
-    if (segment.synced === segment.position || segment.file === undefined) return;
+    while (segment.syncing !== undefined) await segment.syncing;
+    if (segment.broken) throw new Coded('DISK_FAILED', 'a sync of this segment has failed');
     const { file, position } = segment;
-    await file.dataSync();
-    this.syncs += 1;
-    if (segment.file === file) segment.synced = position;
+    if (file === undefined || segment.synced === position) return;
+    segment.syncing = file.dataSync().then(
+      () => {
+        this.syncs += 1;
+        segment.synced = position;
+        segment.syncing = undefined;
+      },
+      () => {
+        segment.broken = true;
+        segment.syncing = undefined;
+      },
+    );
+    await segment.syncing;
+    if (this.#isBroken(segment)) throw new Coded('DISK_FAILED', 'the sync failed');
   }
 
   /** The interval policy: syncs beside the writes. */
@@ -334,20 +344,12 @@ export class Log {
     if (fsync.kind !== 'interval' || this.#interval !== undefined) return;
     this.#interval = clock.after(fsync.everyMs, () => {
       this.#interval = undefined;
-      const { file, position } = segment;
-      if (file === undefined || segment.broken || segment.syncing !== undefined || segment.synced >= position || this.#state === 'closed') {
-        return;
-      }
-      segment.syncing = file.dataSync().then(
+      if (segment.broken || segment.syncing !== undefined || this.#state === 'closed') return;
+      this.#sync(segment).then(
         () => {
-          this.syncs += 1;
-          segment.syncing = undefined;
-          if (!segment.broken) segment.synced = Math.max(segment.synced, position);
           this.#syncMore(segment);
         },
         () => {
-          segment.syncing = undefined;
-          segment.broken = true;
           this.#kick();
         },
       );
@@ -365,7 +367,7 @@ export class Log {
    */
   async #rewrite(segment: Segment): Promise<void> {
     const { vfs, directory } = this.#settings;
-    await segment.syncing?.catch(() => undefined);
+    await segment.syncing;
     const old = segment.file;
     const oldNumber = segment.number;
     const had = { position: segment.position, synced: segment.synced, slab: segment.slab, offset: segment.offset };
@@ -404,6 +406,11 @@ export class Log {
     await old?.close().catch(() => undefined);
     await vfs.unlink(`${directory}/${logName(oldNumber)}`).catch(() => undefined);
     await vfs.syncDir(directory).catch(() => undefined);
+  }
+
+  /** It changes across awaits, which narrowing would not see. */
+  #isBroken(segment: Segment): boolean {
+    return segment.broken;
   }
 
   #takeFile(segment: Segment): VfsFile | undefined {

@@ -1,7 +1,7 @@
 /**
  * Reads log segments back after a stop of any kind. Everything up to the first frame that does not pass is taken. Whether what follows is a
  * torn tail (a write the disk had not finished: cut) or damage (refused, naming file and offset) is told by the synced length that later
- * frames carry; and a segment that another one follows was whole when that one began.
+ * frames carry, and by the numbers of the writes, which have no gap from one segment to the next.
  */
 
 import { Buffer } from 'node:buffer';
