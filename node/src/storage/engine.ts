@@ -21,8 +21,9 @@ import type { DamagedRange } from './damage.ts';
 import { DiskSpace } from './disk-space.ts';
 import type { EngineStats, VerifyReport } from './engine-stats.ts';
 import { quarantineOf, statsOf } from './engine-stats.ts';
-import type { Entry, KeyedEntry } from './entry.ts';
+import type { Entry } from './entry.ts';
 import { MAX_KEY_BYTES } from './entry.ts';
+import type { EngineIterator, IterateOptions } from './iterate-options.ts';
 import { ViewIterator } from './iterator.ts';
 import type { KeyRange } from './key-range.ts';
 import { Lookup, Pending } from './lookup.ts';
@@ -32,8 +33,8 @@ import type { EngineOptions, Settings } from './options.ts';
 import { settingsOf } from './options.ts';
 import type { Recovered } from './recovery.ts';
 import { recover } from './recovery.ts';
+import { Snapshot, viewOf } from './snapshot.ts';
 import { StallGate } from './stall.ts';
-import type { View } from './tree.ts';
 import { poolFor, Tree } from './tree.ts';
 import { healed } from './heal.ts';
 import type { Acknowledge, Segment } from './wal/log.ts';
@@ -41,55 +42,11 @@ import { Log } from './wal/log.ts';
 import type { WriteBatch } from './write-batch.ts';
 
 export { Pending } from './lookup.ts';
+export { Snapshot } from './snapshot.ts';
+export type { EngineIterator, IterateOptions } from './iterate-options.ts';
 export type { CollectionPolicy } from './compaction/compact-job.ts';
 export type { DamagedRange } from './damage.ts';
 export type { EngineStats, VerifyReport } from './engine-stats.ts';
-
-/** A view of the whole store as it was at one moment. It holds memory and files: close it. */
-export class Snapshot {
-  readonly view: View;
-  readonly #tree: Tree;
-  #closed = false;
-
-  constructor(tree: Tree) {
-    this.#tree = tree;
-    this.view = tree.view();
-  }
-
-  get isClosed(): boolean {
-    return this.#closed;
-  }
-
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#tree.release(this.view);
-  }
-}
-
-export interface IterateOptions {
-  /** First key, inclusive; default: the first there is. */
-  readonly from?: ByteString | undefined;
-  /** Exclusive; default: no end. */
-  readonly to?: ByteString | undefined;
-  /** Default: the moment of the call. */
-  readonly snapshot?: Snapshot | undefined;
-  /** Entries to answer in all. */
-  readonly limit?: number | undefined;
-  /** Entries and bytes in one batch at most (a batch has at least one entry); defaults 256 and 256 KiB. */
-  readonly batchEntries?: number | undefined;
-  readonly batchBytes?: number | undefined;
-}
-
-export interface EngineIterator {
-  /**
-   * The next entries in order; empty at the end. Calls must not overlap.
-   *
-   * @throws DamageError (DATA_DAMAGED) once for each damaged range it meets; a caller who calls again goes on behind it
-   */
-  next(): Promise<readonly KeyedEntry[]>;
-  close(): void;
-}
 
 const BATCH_ENTRIES = 256;
 const BATCH_BYTES = 256 * 1024;
@@ -510,9 +467,4 @@ function diskIsFull(): CoterieError {
 /** With the value in memory of its own. */
 function kept(entry: Entry | undefined): Entry | undefined {
   return entry === undefined ? undefined : { ...entry, value: Buffer.from(entry.value) };
-}
-
-function viewOf(snapshot: Snapshot): View {
-  if (snapshot.isClosed) throw new CoterieError('CLOSED', 'the snapshot is closed');
-  return snapshot.view;
 }

@@ -275,11 +275,19 @@ describe('dropRange', () => {
 
   it('holds against a compaction that runs beside it', async () => {
     const volume = newVolume(random.fork());
-    const big = { level0Compact: 100, level0Slow: 200, level0Stop: 300, memtableBytes: 65_536, sealedMemtables: 16, tableBytes: 1_000_000 };
+    const big = {
+      level0Compact: 100,
+      level0Slow: 200,
+      level0Stop: 300,
+      memtableBytes: 65_536,
+      sealedMemtables: 16,
+      tableBytes: 1_000_000,
+      levelBaseBytes: 1e9,
+    };
     const first = await start(big, volume);
-    await fill(first, 0, 400, 6000);
+    await fill(first, 0, 400, 3000);
     await first.timeline.run(first.engine.compact());
-    await fill(first, 0, 400, 6000);
+    await fill(first, 0, 400, 3000);
     await first.timeline.run(first.engine.flush());
     await first.timeline.run(first.engine.close());
     const image = volume.image();

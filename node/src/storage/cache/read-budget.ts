@@ -7,8 +7,10 @@ import type { Clock } from '../../env/clock.ts';
 import type { TableFile } from '../sstable/table-file.ts';
 
 const SLOW_FOR_MS = 1000;
-/** A read that takes this many times a turn's whole allowance makes its file slow; the slack is for preemption. */
+/** A read that takes this many times a turn's whole allowance was slow. */
 const SLOW_FACTOR = 2.5;
+/** So many slow reads in a row make their file slow: one alone is more often a processor taken away than a disk that is busy. */
+const SLOW_READS = 2;
 
 export class ReadBudget {
   readonly #clock: Clock;
@@ -50,8 +52,11 @@ export class ReadBudget {
       this.#usedReads += 1;
       this.#usedMs += took;
       if (took > this.#ms * SLOW_FACTOR) {
-        table.slowUntilMs = after + SLOW_FOR_MS;
+        table.slowReads += 1;
         this.slowReads += 1;
+        if (table.slowReads >= SLOW_READS) table.slowUntilMs = after + SLOW_FOR_MS;
+      } else {
+        table.slowReads = 0;
       }
     }
   }
