@@ -240,7 +240,10 @@ export class Client {
         const answer = send(node, sent);
         sent.context?.fill(POISON);
         sent.operationId?.fill(POISON);
-        return then(answer, (result) => ({ context: Uint8Array.from(result.context), siblings: result.siblings }));
+        return then(answer, ({ context: token, siblings }) => ({
+          context: token === undefined ? undefined : Uint8Array.from(token),
+          siblings,
+        }));
       });
       world.trace.note(
         'client',
@@ -265,7 +268,7 @@ export class Client {
     if (!uncertain) write.settledUs = world.nowUs;
   }
 
-  #acknowledged(write: WriteRecord, result: { context: Uint8Array; siblings: number }, context: HeldContext | undefined): void {
+  #acknowledged(write: WriteRecord, result: { context: Uint8Array | undefined; siblings: number }, context: HeldContext | undefined): void {
     const { world, coverage } = this.#parts;
     write.outcome = 'acknowledged';
     write.acknowledgedUs = world.nowUs;
@@ -274,8 +277,7 @@ export class Client {
     coverage.add('writes acknowledged');
     if (result.siblings > 1) coverage.add('siblings made');
     if (context !== undefined && context.covers.length > 1) coverage.add('siblings resolved');
-    // With siblings left, or after an earlier attempt that others may have overwritten, it would cover more than this client has seen.
-    if (write.attempts > 1 || result.siblings > (write.kind === 'put' ? 1 : 0)) this.#held.delete(write.key);
+    if (result.context === undefined) this.#held.delete(write.key);
     else this.#held.set(write.key, { token: result.context, covers: [write.number, ...write.covers] });
   }
 

@@ -67,8 +67,11 @@ export interface ReadResult {
 }
 
 export interface WriteResult {
-  /** Covers this write and everything that it replaced. */
-  readonly context: Uint8Array;
+  /**
+   * Covers this write and everything that it replaced; `undefined` while the key has values besides, which the client was not shown: a write
+   * with a context that covers them would remove them unseen. A read answers one.
+   */
+  readonly context: Uint8Array | undefined;
   /** A live value was there before, as the coordinator saw it. */
   readonly existed: boolean;
   /** Live values after the write: more than one are siblings. */

@@ -28,7 +28,8 @@ export interface WriteCommand {
 
 /** What a write answers, at its coordinator or from it. */
 export interface WriteAnswer {
-  readonly context: Uint8Array;
+  /** `undefined` while the key has values that are not this write's. */
+  readonly context: Uint8Array | undefined;
   readonly existed: boolean;
   readonly siblings: number;
   /** Of EXPIRE and PERSIST: whether anything changed. */

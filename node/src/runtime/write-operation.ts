@@ -16,9 +16,9 @@ import type { Content } from '../cluster/quorum/read.ts';
 import { acknowledged, bits, newWrite, timedOut, type WriteOut, type WriteState, writeStep } from '../cluster/quorum/write.ts';
 import { type Allocate, decodeObject, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
 import { type Context, contextOf, decodeContext, encodeContext } from '../cluster/versioning/context.ts';
-import { CLOCK_TRUNCATE, emptyObject, type KvObject } from '../cluster/versioning/object.ts';
-import { findOperation } from '../cluster/versioning/operation.ts';
-import { present } from '../cluster/versioning/present.ts';
+import { CLOCK_TRUNCATE, type Dot, emptyObject, type KvObject, sameDot, type Sibling } from '../cluster/versioning/object.ts';
+import { findOperation, operationOf } from '../cluster/versioning/operation.ts';
+import { isExpired, isReplaced, present } from '../cluster/versioning/present.ts';
 import { type Applied, applyWrite, type Mutation, type Operation } from '../cluster/versioning/update.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import type { Sink } from './answer.ts';
@@ -47,6 +47,8 @@ export class WriteOperation implements WriteOut {
   readonly #startMs: number;
   #context: Context | undefined;
   #operation: Operation | undefined;
+  /** The dot of this write, once it has one. */
+  #minted: Dot | undefined;
   #gathered: Gathered | undefined;
   #state: WriteState | undefined;
   #answer: WriteAnswer | undefined;
@@ -175,7 +177,10 @@ export class WriteOperation implements WriteOut {
     const own = policies.ownCopy(local);
     const seen = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
     const applied = applyWrite(seen, this.#mutation(), {
-      dot: () => leases.dot(),
+      dot: () => {
+        this.#minted = leases.dot();
+        return this.#minted;
+      },
       time: leases.time(),
       nowMs: clock.wallMs(),
       clockConfirmed: local !== undefined && this.#gathered?.unanimous === digestOf(local),
@@ -241,7 +246,12 @@ export class WriteOperation implements WriteOut {
   }
 
   #answerOf(object: KvObject, existed: boolean, changed: boolean): WriteAnswer {
-    return new ObjectWritten(this.#core, this.#command, object, existed, changed);
+    return new ObjectWritten(this.#core, this.#command, object, existed, changed, (sibling) => this.#isOwn(object, sibling));
+  }
+
+  #isOwn(object: KvObject, sibling: Sibling): boolean {
+    if (this.#minted !== undefined && sameDot(this.#minted, sibling)) return true;
+    return this.#operation !== undefined && operationOf(object, sibling)?.id === this.#operation.id;
   }
 
   #warn(applied: Extract<Applied, { kind: 'applied' }>): void {
@@ -311,14 +321,25 @@ class ObjectWritten implements WriteAnswer {
   readonly changed: boolean;
   readonly #core: NodeCore;
   readonly #command: WriteCommand;
-  readonly #knowledge: Context;
+  /** Absent where it would cover what the client was not shown. */
+  readonly #knowledge: Context | undefined;
   readonly #siblings: number;
 
-  constructor(core: NodeCore, command: WriteCommand, object: KvObject, existed: boolean, changed: boolean) {
+  constructor(
+    core: NodeCore,
+    command: WriteCommand,
+    object: KvObject,
+    existed: boolean,
+    changed: boolean,
+    isOwn: (sibling: Sibling) => boolean,
+  ) {
+    const { siblings } = object;
     this.#core = core;
     this.#command = command;
-    this.#knowledge = contextOf(object);
-    this.#siblings = object.siblings.length < 2 ? object.siblings.length : present(object, core.clock.wallMs()).length;
+    const unseen = (sibling: Sibling): boolean =>
+      !isOwn(sibling) && !isExpired(sibling.expireAtMs, core.clock.wallMs()) && !isReplaced(object, sibling);
+    this.#knowledge = siblings.some(unseen) ? undefined : contextOf(object);
+    this.#siblings = siblings.length < 2 ? siblings.length : present(object, core.clock.wallMs()).length;
     this.existed = existed;
     this.changed = changed;
   }
@@ -327,7 +348,8 @@ class ObjectWritten implements WriteAnswer {
     return this.#siblings;
   }
 
-  get context(): Uint8Array {
+  get context(): Uint8Array | undefined {
+    if (this.#knowledge === undefined) return undefined;
     const { bucket, key } = this.#command;
     const place = { clusterId: this.#core.topology.clusterId, bucketId: bucket.id, key };
     return encodeContext(this.#knowledge, place, CHECKSUM);

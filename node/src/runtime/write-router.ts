@@ -110,7 +110,8 @@ export class WriteRouter implements Sink<WriteAnswer> {
   #onReply(reply: Reply): void {
     if (reply.kind === 'reply') {
       const answer = decodeCoordinateAnswer(reply.payload);
-      this.#sink.succeed({ ...answer, context: new Uint8Array(answer.context) });
+      const { context } = answer;
+      this.#sink.succeed({ ...answer, context: context === undefined ? undefined : new Uint8Array(context) });
       return;
     }
     const { code, message, outcome } = reply;

@@ -129,7 +129,8 @@ async function remove(ctx: Context, node: DataNode): Promise<void> {
 }
 
 function answerWrite(ctx: Context, { context, siblings }: WriteResult): void {
-  const head = [CONTEXT_HEADER, contextToText(context)];
+  const head: string[] = [];
+  if (context !== undefined) head.push(CONTEXT_HEADER, contextToText(context));
   if (siblings > 1) head.push(SIBLINGS_HEADER, String(siblings));
   ctx.respond = false;
   ctx.res.writeHead(204, head);

@@ -25,7 +25,7 @@ export interface CoordinateMessage {
 
 export interface CoordinateAnswer {
   /** Decoded, it aliases the payload. */
-  readonly context: Uint8Array;
+  readonly context: Uint8Array | undefined;
   readonly existed: boolean;
   readonly siblings: number;
   readonly changed: boolean;
@@ -87,12 +87,12 @@ function kindOf(value: coterie.peer.MutationKind): CoordinateKind {
 export function encodeCoordinateAnswer(answer: CoordinateAnswer): Uint8Array {
   // Copied field by field: the encoder looks at own properties only, and an answer may compute its own.
   const { context, existed, siblings, changed } = answer;
-  return CoordinateReply.encode({ context, existed, siblings, changed }).finish();
+  return CoordinateReply.encode({ context: context ?? EMPTY, existed, siblings, changed }).finish();
 }
 
 /** @throws CoterieError FRAME_INVALID */
 export function decodeCoordinateAnswer(payload: Uint8Array): CoordinateAnswer {
   // Field by field: what was not sent has its default on the prototype, which a spread would lose.
   const { context, existed, siblings, changed } = decodeWire(CoordinateReply, payload);
-  return { context, existed, siblings, changed };
+  return { context: context.length === 0 ? undefined : context, existed, siblings, changed };
 }

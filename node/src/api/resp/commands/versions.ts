@@ -4,7 +4,7 @@
  *   KV.GET key [R n] [QUORUM strict|sloppy] [TIMEOUT ms]                 -> [context or null, [value, …] newest first]
  *   KV.PUT key value [CONTEXT context] [W n] [QUORUM …] [TIMEOUT ms] [ID operation-id]
  *          [EX seconds | PX ms | EXAT second | PXAT ms | KEEPTTL]        -> context
- *   KV.DEL key [CONTEXT context] [W n] [QUORUM …] [TIMEOUT ms] [ID operation-id]  -> context
+ *   KV.DEL key [CONTEXT context] [W n] [QUORUM …] [TIMEOUT ms] [ID operation-id]  -> context (both: null while the key has values unseen)
  *
  * Contexts are base64url text and operation ids UUIDs or 32 hexadecimal digits, as over HTTP.
  */
@@ -76,7 +76,8 @@ const READ_OPTIONS = new Set(['R', 'QUORUM', 'TIMEOUT']);
 const WRITE_OPTIONS = new Set(['W', 'QUORUM', 'TIMEOUT', 'CONTEXT', 'ID']);
 
 function writeContext(writer: ReplyWriter, result: WriteResult): void {
-  writer.bulkText(contextToText(result.context));
+  if (result.context === undefined) writer.nil();
+  else writer.bulkText(contextToText(result.context));
 }
 
 export const KV_GET: Command = {
