@@ -25,6 +25,8 @@ export class TableFile {
   busy = 0;
   /** Until this monotonic instant its reads are asynchronous. */
   slowUntilMs = 0;
+  /** Slow reads since the last quick one. */
+  slowReads = 0;
   readonly blocks: Map<number, CachedBlock> = new Map();
   readonly badBlocks: Map<number, DamagedRange> = new Map();
   /** Damage that makes all of it unreadable: the offset. */
