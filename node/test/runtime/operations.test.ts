@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 
-import { bytes, failure, scenario, texts } from './virtual-cluster.ts';
+import { bytes, contextIn, failure, scenario, texts } from './virtual-cluster.ts';
 
 const ID = bytes('0123456789abcdef');
 
@@ -91,7 +91,7 @@ describe('operation ids', () => {
   test('many retries at once through all nodes make one version', () =>
     scenario({ nodes: 5, n: 3 }, async (cluster) => {
       await cluster.start();
-      const { context } = await cluster.node(0).put('default', 'k', bytes('base'), {}, {});
+      const context = contextIn(await cluster.node(0).put('default', 'k', bytes('base'), {}, {}));
       await Promise.all(
         [0, 1, 2, 3, 4].map(async (i) => cluster.node(i).put('default', 'k', bytes('v'), {}, { operationId: ID, context })),
       );
@@ -123,7 +123,7 @@ describe('blind writes', () => {
     scenario({ nodes: 3, n: 3, buckets: [{ blindWrites: 'quorum' }] }, async (cluster) => {
       await cluster.start();
       const key = cluster.keyOn(0, 1, 2);
-      const { context } = await cluster.node(0).put('default', key, bytes('base'), {}, { w: 3 });
+      const context = contextIn(await cluster.node(0).put('default', key, bytes('base'), {}, { w: 3 }));
       cluster.kill(0);
       await cluster.sleep(50);
       await cluster.node(1).put('default', key, bytes('with context'), {}, { context });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 
-import { bytes, failure, scenario, texts } from './virtual-cluster.ts';
+import { bytes, contextIn, failure, scenario, texts } from './virtual-cluster.ts';
 
 describe('reads and writes through any node', () => {
   test('what is put through one node is read through every other', () =>
@@ -134,7 +134,7 @@ describe('a request that cannot be right', () => {
     let context = bytes('');
     await scenario({ nodes: 1, n: 1 }, async (cluster) => {
       await cluster.start();
-      ({ context } = await cluster.node(0).put('default', 'k', bytes('v'), {}, {}));
+      context = contextIn(await cluster.node(0).put('default', 'k', bytes('v'), {}, {}));
     });
     await scenario({ nodes: 1, n: 1, clusterId: 'ffffffffffffffffffffffffffffffff' }, async (other) => {
       await other.start();

@@ -285,6 +285,12 @@ export function texts(result: ReadResult): string[] {
   return result.versions.map(({ value }) => Buffer.from(value).toString('latin1'));
 }
 
+/** The context of an answer that must have one. */
+export function contextIn(answer: { readonly context: Uint8Array | undefined }): Uint8Array {
+  if (answer.context === undefined) throw new Error('the answer has no context');
+  return answer.context;
+}
+
 /** The code (and outcome) that a call fails with; `undefined` when it does not. */
 export async function failure(call: () => unknown): Promise<string | undefined> {
   try {
