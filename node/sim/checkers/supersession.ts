@@ -23,8 +23,9 @@ export function maySupersede(history: History, x: WriteRecord, w: WriteRecord): 
 
 /**
  * The writes that `x` is known to cover: through its context, and through the contexts of what it covers. Of a write that may have happened
- * twice the context covers perhaps the one time only, so it is not among them. Nor is a blind one that two coordinators may have made for one
- * operation, while the clocks' difference decides which of the two is the newer.
+ * twice the context covers perhaps the one time only, so it is not among them. Nor is one that was tried again under its operation id and not
+ * acknowledged before `x` began: a second coordinator may make it anew where the first one's copies cannot be reached. A blind one counts only
+ * once the clocks' difference has passed too, because time alone decides between the two.
  */
 export function covered(history: History, x: WriteRecord): ReadonlySet<number> {
   const found = new Set<number>();
@@ -36,7 +37,8 @@ export function covered(history: History, x: WriteRecord): ReadonlySet<number> {
   }
   for (const number of found) {
     const write = history.write(number);
-    if (write === undefined || write.mayRepeat || (write.retried && write.blind && x.startUs <= write.settledUs + history.terms.skewUs)) {
+    const slackUs = write?.blind === true ? history.terms.skewUs : 0;
+    if (write === undefined || write.mayRepeat || (write.retried && x.startUs <= write.settledUs + slackUs)) {
       found.delete(number);
     }
   }

@@ -172,6 +172,18 @@ describe('siblings', () => {
     expect(checkNoReturn(one, read([1, 0], 100), true)).toEqual([]);
   });
 
+  test('a retried operation counts as covered once it was acknowledged', () => {
+    for (const [acknowledged, expected] of [
+      [15, ['siblings']],
+      [25, []],
+    ] as const) {
+      const one = history();
+      wrote(one, { covers: [], from: 0, to: acknowledged }).retried = true;
+      wrote(one, { covers: [0], from: 20, to: 30 });
+      expect(noticed(checkSiblings(one, read([1, 0], 100)))).toEqual(expected);
+    }
+  });
+
   test('nor a later blind one, when nothing failed', () => {
     const told = [
       { covers: [], from: 0, to: 10 },
