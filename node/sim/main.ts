@@ -1,7 +1,7 @@
 /**
  * The simulator's command.
  *
- *   node sim/main.ts --seeds 200 [--first 1] [--json FILE]   runs seeds; the last line is a summary with counts
+ *   node sim/main.ts --seeds 200 [--first 1]                 runs seeds; the last line is a summary with counts
  *   node sim/main.ts --seed 42                               runs one seed and prints its readable trace
  *   node sim/main.ts --mutants [--seeds 200] [--only NAME]   puts known bugs back and requires that their checkers notice
  *

@@ -50,7 +50,6 @@ export class SimNetwork {
   readonly dice: Dice;
   readonly #hosts = new Map<string, Host>();
   readonly #links = new Map<string, Link>();
-  readonly counters = { connections: 0, segments: 0, bytes: 0, resets: 0, poisoned: 0 };
 
   constructor(world: World) {
     this.world = world;
@@ -131,7 +130,6 @@ export class SimNetwork {
       peer?.break('connection reset');
       broken += 1;
     }
-    this.counters.resets += broken;
     return broken;
   }
 
@@ -190,7 +188,6 @@ export class SimNetwork {
       }
       world.schedule(0, listener.process, () => {
         if (settled || !process.alive) return;
-        this.counters.connections += 1;
         const server = new End(this, listener.process, host, from.name);
         const client = new End(this, process, from, host.name);
         server.join(client);
@@ -424,8 +421,6 @@ class End implements Connection {
       }
       return;
     }
-    net.counters.segments += 1;
-    net.counters.bytes += segment.bytes.length;
     if (!this.#lost) peer.#received.push(segment);
     else peer.#received.push({ bytes: new Uint8Array(0), close: 'reset' });
     peer.deliver();
@@ -474,7 +469,6 @@ class End implements Connection {
     this.#net.world.trace.note(this.process.name, `receive from ${this.remote}`, bytes.length * 0x1_0000_0000 + crc32(bytes));
     this.handler?.onData(bytes);
     bytes.fill(POISON);
-    this.#net.counters.poisoned += 1;
     this.peer?.consumed(bytes.length);
     this.deliver();
   }
