@@ -9,7 +9,6 @@
  */
 
 import type { ByteString } from '../base/bytes.ts';
-import type { Outcome } from '../base/errors.ts';
 
 /** An answer given at once where everything needed is in this process's memory, else a promise of it. */
 export type Maybe<T> = T | Promise<T>;
@@ -220,9 +219,4 @@ export interface KvNode {
   start(): Promise<void>;
   /** Refuses new work, lets what runs end within `graceMs`, marks the store as stopped cleanly, and closes everything. */
   stop(graceMs?: number): Promise<void>;
-}
-
-/** The outcome of a failed write where the caller needs one. */
-export function outcomeOf(error: { readonly outcome?: Outcome | undefined }): Outcome {
-  return error.outcome ?? 'unknown';
 }
