@@ -2,8 +2,8 @@
  * The composition root: joins the rooms into a process. It alone reads the environment, the arguments and the signals.
  */
 
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -17,11 +17,11 @@ import { RespServer } from './api/resp/server.ts';
 import { CoterieError } from './base/errors.ts';
 import { bucketId, clusterId, memberName } from './base/ids.ts';
 import { runCommandLine } from './cli/command-line.ts';
+import { randomHex } from './cli/random.ts';
 import type { NodeSettings } from './cli/settings.ts';
 import type { RunningNode } from './cli/surroundings.ts';
+import { openTopologyFile, readTopologyFile } from './cli/topology-file.ts';
 import { createTopology } from './cluster/ring/topology-create.ts';
-import { encodeTopology } from './cluster/ring/topology-codec.ts';
-import { parseTopology } from './cluster/ring/topology-parse.ts';
 import { DEFAULT_PARTITIONS, type Member, type Topology } from './cluster/ring/topology.ts';
 import { NodeClock } from './env-node/clock.ts';
 import { NodeExecutor } from './env-node/executor.ts';
@@ -32,39 +32,21 @@ import { CoterieNode } from './runtime/node.ts';
 import { errorFields, LineLogger } from './telemetry/logger.ts';
 import { MetricRegistry } from './telemetry/metrics.ts';
 
-const VERSION = '0.1.0';
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|localhost)$/;
 /** How long a stopping node lets its operations run. */
 const STOP_GRACE_MS = 5000;
 
-async function readTopology(path: string): Promise<Topology> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw new CoterieError('SETTING_INVALID', `cannot read the topology ${path}`, { cause: error });
-  }
-  try {
-    return parseTopology(JSON.parse(text));
-  } catch (error) {
-    if (Error.isError(error) && error.name === 'SyntaxError') {
-      throw new CoterieError('SETTING_INVALID', `${path} is not JSON: ${error.message}`);
-    }
-    throw error;
-  }
+/** The package's own; from `src` and from `dist` it lies one level up. */
+function ownVersion(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { readonly version: string };
+  return manifest.version;
 }
 
 /** The topology of a node on its own, made at its first start and kept beside its data. */
-async function ownTopology(settings: NodeSettings): Promise<Topology> {
-  const path = join(settings.dataDir, 'topology.json');
-  const exists = await readFile(path).then(
-    () => true,
-    () => false,
-  );
-  if (exists) return readTopology(path);
-  const topology = createTopology({
-    clusterId: clusterId(randomBytes(16).toString('hex')),
-    tokenSeed: randomBytes(8).toString('hex'),
+function alone(settings: NodeSettings): Topology {
+  return createTopology({
+    clusterId: clusterId(randomHex(16)),
+    tokenSeed: randomHex(8),
     N: 1,
     Q: DEFAULT_PARTITIONS,
     buckets: [{ id: bucketId(0), name: 'default', consistency: 'eventual', R: 1, W: 1, blindWrites: 'newest' }],
@@ -78,9 +60,11 @@ async function ownTopology(settings: NodeSettings): Promise<Topology> {
       },
     ],
   });
-  await mkdir(settings.dataDir, { recursive: true });
-  await writeFile(`${path}.new`, encodeTopology(topology));
-  await rename(`${path}.new`, path);
+}
+
+async function topologyOf(settings: NodeSettings): Promise<Topology> {
+  if (settings.topology !== undefined) return readTopologyFile(settings.topology);
+  const { topology } = await openTopologyFile(join(settings.dataDir, 'topology.json'), () => alone(settings));
   return topology;
 }
 
@@ -123,7 +107,7 @@ async function listen(server: Server, host: string, port: number): Promise<numbe
 
 /** Starts a node with all its protocols; when a part cannot start, what already did is stopped again. */
 async function startNode(settings: NodeSettings): Promise<RunningNode> {
-  const topology = settings.topology === undefined ? await ownTopology(settings) : await readTopology(settings.topology);
+  const topology = await topologyOf(settings);
   const member = slotOf(topology, settings);
   const host = settings.host ?? member.address.host;
   const clock = new NodeClock();
@@ -163,7 +147,7 @@ async function startNode(settings: NodeSettings): Promise<RunningNode> {
     await node.start();
     const gate = gateOf(settings);
     const limits = { ...RESP_LIMITS, connections: settings.maxConnections };
-    const facts = { version: VERSION, processId: process.pid, memoryBytes: () => process.memoryUsage.rss() };
+    const facts = { version: ownVersion(), processId: process.pid, memoryBytes: () => process.memoryUsage.rss() };
     const resp = new RespServer({ node, gate, limits, facts, log, metrics, soon: (fn) => clock.soon(fn) });
     const respListener = await network.listen({ host, port: settings.respPort ?? member.address.respPort }, (connection) =>
       resp.accept(connection),
@@ -209,6 +193,7 @@ process.on('unhandledRejection', (error) => crash('unexpected failure', error));
 process.stdout.on('error', () => process.exit(0));
 
 const exitCode = await runCommandLine(process.argv.slice(2), {
+  version: ownVersion(),
   variables: process.env,
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),

@@ -19,7 +19,7 @@ function overview(): string {
     '',
     ...COMMANDS.map(({ name, about }) => `  ${name.padEnd(width)}  ${about}`),
     '',
-    'coterie COMMAND --help tells more.',
+    'coterie COMMAND --help tells more; coterie --version tells which one this is.',
     'Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused or timed out (trying again may help).',
     '',
   ].join('\n');
@@ -51,6 +51,10 @@ export async function runCommandLine(args: readonly string[], surroundings: Surr
   if (name === undefined || name === '--help' || name === 'help') {
     surroundings.out(overview());
     return name === undefined ? EXIT.usage : EXIT.ok;
+  }
+  if (name === '--version') {
+    surroundings.out(`${surroundings.version}\n`);
+    return EXIT.ok;
   }
   const command = COMMANDS.find((candidate) => candidate.name === name);
   if (command === undefined) {

@@ -11,6 +11,8 @@ export interface RunningNode {
 }
 
 export interface Surroundings {
+  /** Of this program, as in its package. */
+  readonly version: string;
   readonly variables: Readonly<Record<string, string | undefined>>;
   out(text: string | Uint8Array): void;
   err(text: string): void;

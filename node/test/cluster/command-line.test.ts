@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -104,6 +104,11 @@ describe('help', () => {
       expect(help.out).toContain(`Usage: coterie ${name}`);
     }
   }, 30_000);
+
+  test('the version is the package’s', async () => {
+    const manifest = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+    expect(await coterie(['--version'])).toMatchObject({ code: 0, out: `${manifest.version}\n` });
+  });
 });
 
 describe('the cluster', () => {

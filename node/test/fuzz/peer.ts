@@ -8,8 +8,6 @@
 
 import * as net from 'node:net';
 import { parseArgs } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 
 import { CoterieError, isCoterieError } from '../../src/base/errors.ts';
 import { NodeClock } from '../../src/env-node/clock.ts';
@@ -21,28 +19,12 @@ import { hello, HOST, SeededRandom, startNode, type TestNode } from '../transpor
 import { MemoryNetwork } from '../transport/memory-network.ts';
 import { RawPeer } from '../transport/raw-peer.ts';
 import { VirtualClock } from '../transport/virtual-clock.ts';
+import { check, rounds } from './growth.ts';
 import { BROKEN, ECHO, InputMaker, KEEP, type Stage } from './peer-inputs.ts';
 
 /** Connections attacked side by side. */
 const WIDTH = 64;
-const MAX_GROWTH_BYTES = 12 * 1024 * 1024;
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
-function check(condition: boolean, what: string): void {
-  if (!condition) throw new Error(`fuzzing found: ${what}`);
-}
-
-/** Bytes in use after a collection: the heap, and what buffers hold outside of it. The buffers of the first are freed by the second. */
-async function bytesInUse(): Promise<number> {
-  for (let times = 0; times < 2; times += 1) {
-    collectGarbage();
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}
+const MOST_GROWTH_BYTES = 12 * 1024 * 1024;
 
 /** The network and the policy note everything for tests; here that would grow with every connection. */
 function forget(network: MemoryNetwork, ...nodes: TestNode[]): void {
@@ -51,26 +33,6 @@ function forget(network: MemoryNetwork, ...nodes: TestNode[]): void {
     policy.judged.length = 0;
     policy.heard.length = 0;
   }
-}
-
-/**
- * Runs `round` until `count` inputs are used; a round answers how many it took. Between the first tenth and the end memory must not have
- * grown, measured when `quiet` has ended what the attackers keep open. Answers the growth in bytes.
- */
-async function rounds(count: number, round: () => number | Promise<number>, quiet: () => Promise<void>): Promise<number> {
-  let done = 0;
-  let before: number | undefined;
-  while (done < count) {
-    done += await round();
-    if (before === undefined && done >= count / 10) {
-      await quiet();
-      before = await bytesInUse();
-    }
-  }
-  await quiet();
-  const growth = (await bytesInUse()) - (before ?? 0);
-  check(growth < MAX_GROWTH_BYTES, `${String(growth)} bytes more in use after ${String(done)} inputs`);
-  return growth;
 }
 
 /** The parser alone. */
@@ -105,9 +67,10 @@ async function fuzzParser(count: number, random: SeededRandom): Promise<object> 
     if (random.below(8) === 0) parser = fresh();
     return 1;
   };
-  const growth = await rounds(count, round, async () => {
+  const quiet = (): void => {
     parser = fresh();
-  });
+  };
+  const growth = await rounds(count, round, quiet, MOST_GROWTH_BYTES);
   return { inputs: count, frames, refused, growth };
 }
 
@@ -194,12 +157,13 @@ async function fuzzServer(count: number, random: SeededRandom): Promise<object> 
     check(clock.timers < 1000, 'timers pile up');
     return WIDTH;
   };
-  const growth = await rounds(count, round, async () => {
+  const quiet = async (): Promise<void> => {
     for (const attacker of attackers.splice(0)) attacker.connection?.destroy();
     shaken.clear();
     await clock.advance(120_000);
     forget(network, victim);
-  });
+  };
+  const growth = await rounds(count, round, quiet, MOST_GROWTH_BYTES);
   check(kept.length === 0, 'requests outlive their connections and deadlines');
   await goodRequest();
   await victim.transport.close();
@@ -266,11 +230,12 @@ async function fuzzClient(count: number, random: SeededRandom): Promise<object> 
     check(clock.timers < 1000, 'timers pile up');
     return servers.size;
   };
-  const growth = await rounds(count, round, async () => {
+  const quiet = async (): Promise<void> => {
     for (const server of servers.values()) server.connection?.destroy();
     await clock.advance(100);
     forget(network, victim);
-  });
+  };
+  const growth = await rounds(count, round, quiet, MOST_GROWTH_BYTES);
   await clock.advance(1000);
   check(asked === answered, `${String(asked)} requests, ${String(answered)} answers`);
   check(
@@ -335,7 +300,7 @@ async function fuzzSockets(count: number, random: SeededRandom): Promise<object>
     victim.policy.heard.length = 0;
     return (WIDTH / 4) * 8;
   };
-  const growth = await rounds(count, round, goodRequest);
+  const growth = await rounds(count, round, goodRequest, MOST_GROWTH_BYTES);
   await goodRequest();
   await client.transport.close();
   await victim.transport.close();

@@ -4,17 +4,15 @@
  * Invariant: the topology is written once, when the cluster is made; starting again finds the same members, ports and data.
  */
 
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 
 import { CoterieError } from '../../base/errors.ts';
 import { bucketId, clusterId, memberName } from '../../base/ids.ts';
 import { createTopology } from '../../cluster/ring/topology-create.ts';
-import { encodeTopology } from '../../cluster/ring/topology-codec.ts';
-import { parseTopology } from '../../cluster/ring/topology-parse.ts';
 import { type BucketDefinition, DEFAULT_PARTITIONS, type Topology } from '../../cluster/ring/topology.ts';
-import { randomHex } from './random.ts';
+import { randomHex } from '../random.ts';
+import { openTopologyFile } from '../topology-file.ts';
 
 export interface DevRequest {
   readonly directory: string;
@@ -50,21 +48,9 @@ export function logPath(directory: string, name: string): string {
  * @throws CoterieError SETTING_INVALID when the directory holds a cluster of another shape; CLUSTER_TOO_SMALL
  */
 export async function openLayout(request: DevRequest): Promise<{ topology: Topology; isNew: boolean }> {
-  const path = topologyPath(request.directory);
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    if ((error as Partial<NodeJS.ErrnoException>).code === 'ENOENT') return undefined;
-    throw new CoterieError('SETTING_INVALID', `cannot read ${path}`, { cause: error });
-  });
-  if (text !== undefined) {
-    const topology = parseTopology(jsonOf(text, path));
-    compare(request, topology);
-    return { topology, isNew: false };
-  }
-  const topology = await newTopology(request);
-  await mkdir(request.directory, { recursive: true });
-  await writeFile(`${path}.new`, encodeTopology(topology));
-  await rename(`${path}.new`, path);
-  return { topology, isNew: true };
+  const layout = await openTopologyFile(topologyPath(request.directory), () => newTopology(request));
+  if (!layout.isNew) compare(request, layout.topology);
+  return layout;
 }
 
 function compare(request: DevRequest, topology: Topology): void {
@@ -110,14 +96,6 @@ async function newTopology(request: DevRequest): Promise<Topology> {
 function majorityBucket(name: string, index: number, N: number): BucketDefinition {
   const majority = Math.floor(N / 2) + 1;
   return { id: bucketId(index), name, consistency: 'eventual', R: majority, W: majority, blindWrites: 'newest' };
-}
-
-function jsonOf(text: string, path: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new CoterieError('SETTING_INVALID', `${path} is not JSON`, { cause: error });
-  }
 }
 
 /** Ports that nobody listens on now, held all at once so that they differ. */
