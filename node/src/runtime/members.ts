@@ -1,8 +1,21 @@
-/** The members of the topology as this node reaches them, by their index. */
+/**
+ * The members of the topology as this node may use them, by their index.
+ *
+ * - *reachable*: a connection stands, so that requests pass.
+ * - *avoided*: slow or silent to this node. This node's own routing decision: others are preferred to it, and it is still sent what is its own.
+ * - *down*: the cluster's verdict. Only this permits not to send.
+ * - *healthy*: reachable, not avoided, not down.
+ *
+ * Invariants: this node itself is always healthy; observers run after the change that they are told of.
+ */
 
 import type { Topology } from '../cluster/ring/topology.ts';
 import { bits } from '../cluster/quorum/write.ts';
 import type { MemberState } from './kv.ts';
+
+const REACHABLE = 1;
+const AVOIDED = 2;
+const DOWN = 4;
 
 export class Members {
   readonly topology: Topology;
@@ -10,8 +23,9 @@ export class Members {
   /** Names by index. */
   readonly names: readonly string[];
   readonly #indexes: ReadonlyMap<string, number>;
-  /** 1 where requests pass now; this node itself included. */
-  readonly #reachable: Uint8Array;
+  /** REACHABLE, AVOIDED and DOWN as bits. */
+  readonly #health: Uint8Array;
+  readonly #observers: ((index: number) => void)[] = [];
   #turn = 0;
 
   constructor(topology: Topology, self: string) {
@@ -19,8 +33,8 @@ export class Members {
     this.names = topology.members.map((member) => member.name);
     this.#indexes = new Map(this.names.map((name, index) => [name, index]));
     this.self = this.indexOf(self);
-    this.#reachable = new Uint8Array(this.names.length);
-    this.#reachable[this.self] = 1;
+    this.#health = new Uint8Array(this.names.length);
+    this.#health[this.self] = REACHABLE;
   }
 
   /** -1 where there is no such member. */
@@ -33,18 +47,49 @@ export class Members {
   }
 
   setReachable(name: string, reachable: boolean): void {
-    const index = this.indexOf(name);
-    if (index >= 0 && index !== this.self) this.#reachable[index] = reachable ? 1 : 0;
+    this.#set(this.indexOf(name), REACHABLE, reachable);
+  }
+
+  setAvoided(index: number, avoided: boolean): void {
+    this.#set(index, AVOIDED, avoided);
+  }
+
+  setDown(index: number, down: boolean): void {
+    this.#set(index, DOWN, down);
   }
 
   isReachable(index: number): boolean {
-    return this.#reachable[index] === 1;
+    return ((this.#health[index] ?? 0) & REACHABLE) !== 0;
+  }
+
+  isAvoided(index: number): boolean {
+    return ((this.#health[index] ?? 0) & AVOIDED) !== 0;
+  }
+
+  isDown(index: number): boolean {
+    return ((this.#health[index] ?? 0) & DOWN) !== 0;
+  }
+
+  isHealthy(index: number): boolean {
+    return this.#health[index] === REACHABLE;
+  }
+
+  /** Hears of every change of a member: it became or ceased to be reachable, avoided or down. */
+  onChange(observer: (index: number) => void): void {
+    this.#observers.push(observer);
   }
 
   /** Which of the replicas can be asked now, as bits by position in the list. */
   reachableBits(replicas: readonly number[]): number {
     let mask = 0;
-    for (let i = 0; i < replicas.length; i += 1) if (this.#reachable[replicas[i] ?? -1] === 1) mask |= 1 << i;
+    for (let i = 0; i < replicas.length; i += 1) if (this.isReachable(replicas[i] ?? -1)) mask |= 1 << i;
+    return mask;
+  }
+
+  /** Which of the replicas are healthy, as bits by position in the list. */
+  healthyBits(replicas: readonly number[]): number {
+    let mask = 0;
+    for (let i = 0; i < replicas.length; i += 1) if (this.isHealthy(replicas[i] ?? -1)) mask |= 1 << i;
     return mask;
   }
 
@@ -62,5 +107,14 @@ export class Members {
 
   state(index: number): MemberState {
     return index === this.self ? 'self' : this.isReachable(index) ? 'connected' : 'unreachable';
+  }
+
+  #set(index: number, bit: number, on: boolean): void {
+    if (index < 0 || index === this.self) return;
+    const before = this.#health[index] ?? 0;
+    const after = on ? before | bit : before & ~bit;
+    if (after === before) return;
+    this.#health[index] = after;
+    for (const observer of this.#observers) observer(index);
   }
 }

@@ -14,10 +14,11 @@ import { Engine } from '../storage/engine.ts';
 import { SILENT } from '../telemetry/logger.ts';
 import { MetricRegistry } from '../telemetry/metrics.ts';
 import { HotEncoder } from '../transport/messages/hot-encoder.ts';
-import { MESSAGE } from '../transport/messages/message-type.ts';
+import { MESSAGE, PROMPT } from '../transport/messages/message-type.ts';
 import { decodeCopyQuestion, decodeListQuestion, encodeCopyAnswer, encodeListAnswer } from '../transport/messages/ranges.ts';
 import type { IncomingRequest } from '../transport/request.ts';
 import { Transport } from '../transport/transport.ts';
+import { Avoidance } from './avoidance.ts';
 import { ClientOperations } from './client-operations.ts';
 import { copyPage } from './copy-source.ts';
 import type { NodeCore } from './core.ts';
@@ -74,6 +75,7 @@ export class CoterieNode implements KvNode {
   readonly #parts: Parts;
   readonly #operations: ClientOperations;
   readonly #synchroniser: Synchroniser;
+  readonly #avoidance: Avoidance;
   readonly #openedMs: number;
   #listener: Listener | undefined;
   #stopped: Promise<void> | undefined;
@@ -83,6 +85,7 @@ export class CoterieNode implements KvNode {
     this.limits = { keyBytes: parts.core.limits.keyBytes, pairBytes: parts.core.limits.pairBytes };
     this.#operations = new ClientOperations(parts.core);
     this.#synchroniser = synchroniser;
+    this.#avoidance = new Avoidance(parts.core);
     this.#openedMs = parts.core.clock.monotonicMs();
   }
 
@@ -162,6 +165,7 @@ export class CoterieNode implements KvNode {
         clock,
         random,
         handshake: policy,
+        prompt: PROMPT,
         log: (event) => {
           log.log('info', `peer-${event.kind}`, { ...event });
         },
@@ -305,6 +309,7 @@ export class CoterieNode implements KvNode {
         .filter((_, index) => index !== members.self)
         .map(({ name, address: { host, peerPort } }) => ({ name, address: { host, port: peerPort } })),
     );
+    this.#avoidance.begin();
     standing.begin();
     this.#synchroniser.advance();
   }
@@ -329,6 +334,7 @@ export class CoterieNode implements KvNode {
       });
     });
     core.standing.end();
+    this.#avoidance.stop();
     this.#synchroniser.stop();
     this.#parts.policy.stop();
     // What is still under way has had its time.

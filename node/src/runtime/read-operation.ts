@@ -62,7 +62,8 @@ export class ReadOperation implements ReadOut, ReadDependencies {
     const own = replicas.indexOf(members.self);
     // A store that does not count would only answer itself that it does not.
     if (own >= 0 && !standing.countsInReads()) reachable &= ~(1 << own);
-    const source = own >= 0 && (reachable & (1 << own)) !== 0 ? own : this.#core.members.pick(reachable);
+    const healthy = members.healthyBits(replicas) & reachable;
+    const source = own >= 0 && (reachable & (1 << own)) !== 0 ? own : members.pick(healthy === 0 ? reachable : healthy);
     this.#step({ kind: 'start', reachable, source });
     if (this.#state.settled) return;
     this.#deadline = wheel.after(timeoutMs, () => {

@@ -1,5 +1,5 @@
 /**
- * Brings a client's write to its coordinator: the first primary that can be reached and is willing.
+ * Brings a client's write to its coordinator: the first healthy primary that is willing; where none is healthy, one that can at least be reached.
  *
  * Invariants: a write is sent on once; another primary is tried only while it is certain that nothing happened; what is doubtful ends with
  * outcome `unknown`, and only the client, with its operation id, may try again.
@@ -31,14 +31,19 @@ const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 /** What an ambiguous end of a forward is called. */
 const DOUBTFUL: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['PEER_UNREACHABLE', 'CLOSED', 'CANCELLED', 'TIMEOUT', 'INTERNAL']);
 
+/** The position of the lowest bit of a mask that has one. */
+function lowestBit(mask: number): number {
+  return 31 - Math.clz32(mask & -mask);
+}
+
 export class WriteRouter implements Sink<WriteAnswer> {
   readonly #core: NodeCore;
   /** Borrows its bytes within the call that brought it; afterwards they come from `#operation` or `#payload`. */
   readonly #command: WriteCommand;
   readonly #sink: Sink<WriteAnswer>;
   readonly #startMs: number;
-  /** Position of the next primary to try. */
-  #next = 0;
+  /** Positions of the primaries that were tried, as bits. */
+  #tried = 0;
   #last: CoterieError | undefined;
   /** The own attempt at coordinating, which owns its bytes if it had to wait. */
   #operation: WriteOperation | undefined;
@@ -55,18 +60,19 @@ export class WriteRouter implements Sink<WriteAnswer> {
   start(): void {
     const { members } = this.#core;
     const { replicas } = this.#command;
-    while (this.#next < replicas.length) {
-      const member = replicas[this.#next] ?? -1;
-      this.#next += 1;
+    const left = members.reachableBits(replicas) & ~this.#tried;
+    if (left !== 0) {
+      const healthy = members.healthyBits(replicas) & left;
+      const position = lowestBit(healthy === 0 ? left : healthy);
+      this.#tried |= 1 << position;
+      const member = replicas[position] ?? -1;
       if (member === members.self) {
         this.#operation = new WriteOperation(this.#core, this.#present(), this);
         this.#operation.start();
-        return;
-      }
-      if (members.isReachable(member)) {
+      } else {
         this.#forward(member);
-        return;
       }
+      return;
     }
     this.#sink.fail(this.#last ?? new CoterieError('NO_QUORUM', 'no replica of the key can be reached', { outcome: 'none' }));
   }

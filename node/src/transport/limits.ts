@@ -20,6 +20,8 @@ export interface TransportLimits {
   readonly probeMs: number;
   /** and silent for so long is given up. */
   readonly silenceMs: number;
+  /** A prompt request that ran out of time after so long counts as not answered; one that was given less time tells nothing. */
+  readonly promptMs: number;
   /** Delays before the next attempt to connect: doubled from the first to the last, each cut by up to half at random. */
   readonly reconnectFirstMs: number;
   readonly reconnectLastMs: number;
@@ -38,6 +40,7 @@ export const DEFAULT_LIMITS: TransportLimits = {
   handshakeTimeoutMs: 5000,
   probeMs: 1000,
   silenceMs: 5000,
+  promptMs: 500,
   reconnectFirstMs: 50,
   reconnectLastMs: 3000,
 };

@@ -42,6 +42,8 @@ export interface LinkRole {
   frame(frame: Frame, nowMs: number, waitedMs: number): boolean;
   /** What was congested has room again. */
   drained(): void;
+  /** The peer has answered a ping. */
+  ponged(): void;
   findSender(id: number): Sender | undefined;
   closed(error: CoterieError): void;
 }
@@ -73,6 +75,8 @@ export class Link implements ConnectionHandler, FrameSink {
   #checkedMs: number;
   #timer: Timer;
   #paused = false;
+  /** Monotonic time of the first ping that nothing has come after; Infinity without one. */
+  #pingedMs = Infinity;
 
   constructor(connection: Connection, world: LinkWorld, role: LinkRole) {
     this.#connection = connection;
@@ -94,6 +98,11 @@ export class Link implements ConnectionHandler, FrameSink {
   /** Frames pass. */
   get up(): boolean {
     return this.#phase === 'up';
+  }
+
+  /** Monotonic time of the first ping that nothing has come after; Infinity without one. */
+  get pingedMs(): number {
+    return this.#pingedMs;
   }
 
   /** Whose frames these are, once it is up. */
@@ -120,6 +129,7 @@ export class Link implements ConnectionHandler, FrameSink {
     if (this.#phase === 'closed') return;
     this.#world.counters.bytesReceived += chunk.length;
     this.#aliveMs = this.#world.clock.monotonicMs();
+    this.#pingedMs = Infinity;
     if (!this.#parser.stopped) {
       this.#nowMs = this.#aliveMs;
       this.#stoppedMs = this.#aliveMs;
@@ -164,7 +174,9 @@ export class Link implements ConnectionHandler, FrameSink {
     if (frame.type === FrameType.PING) {
       if (this.outbox.queuedBytes > this.#world.limits.maxQueueBytes) throw new CoterieError('BUSY', 'the peer does not read its replies');
       this.outbox.put(FrameType.PONG, 0, 0, 0, 0, NOTHING);
-    } else if (frame.type !== FrameType.PONG) {
+    } else if (frame.type === FrameType.PONG) {
+      this.#role.ponged();
+    } else {
       throw new CoterieError('FRAME_INVALID', `frames of type ${String(frame.type)} are not known here`);
     }
     return true;
@@ -305,7 +317,10 @@ export class Link implements ConnectionHandler, FrameSink {
         this.fail(new CoterieError('PEER_UNREACHABLE', `silent for ${String(Math.round(silent))} ms`));
         return;
       }
-      if (this.#role.direction === 'out' && silent >= limits.probeMs) this.outbox.put(FrameType.PING, 0, 0, 0, 0, NOTHING);
+      if (this.#role.direction === 'out' && silent >= limits.probeMs) {
+        this.#pingedMs = Math.min(this.#pingedMs, now);
+        this.outbox.put(FrameType.PING, 0, 0, 0, 0, NOTHING);
+      }
       this.#watch();
     });
   }

@@ -11,13 +11,13 @@ import type { Address, Connection, ConnectionHandler, Network } from '../env/net
 import type { Random } from '../env/random.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { Hello } from './handshake.ts';
-import { Link, type LinkWorld } from './link.ts';
+import { Link } from './link.ts';
 import type { PeerState, PeerStatus, TransportEvent } from './peer-status.ts';
-import { Requester, type RequesterOwner } from './requester.ts';
+import { Requester, type RequesterOwner, type RequesterWorld } from './requester.ts';
 import type { Reply, RequestHandle } from './request.ts';
 
 /** What all peers of a transport share. */
-export interface PeerWorld extends LinkWorld {
+export interface PeerWorld extends RequesterWorld {
   readonly network: Network;
   readonly random: Random;
   readonly deadlines: Deadlines;
@@ -61,6 +61,11 @@ export class Peer implements RequesterOwner {
 
   get connected(): boolean {
     return this.#state === 'connected';
+  }
+
+  /** See Requester.waitedMs; 0 without a connection. */
+  waitedMs(nowMs: number): number {
+    return this.connected ? (this.#requester?.waitedMs(nowMs) ?? 0) : 0;
   }
 
   get status(): PeerStatus {

@@ -3,6 +3,9 @@
  *
  * Every request ends exactly once: by a reply, a failure the peer reports, its deadline, its cancellation, or the loss of the link.
  * A reply to a request that has ended is ignored.
+ *
+ * Some types of requests are *prompt*: a peer that is well answers them at once, without asking others. How long one of them has been
+ * waiting says how the peer is.
  */
 
 import { CoterieError, type ErrorCode, isCoterieError } from '../base/errors.ts';
@@ -15,6 +18,11 @@ import type { Link, LinkRole, LinkWorld } from './link.ts';
 import type { Sender } from './outbox.ts';
 import type { Reply, RequestHandle } from './request.ts';
 
+export interface RequesterWorld extends LinkWorld {
+  /** Types of the prompt requests. */
+  readonly prompt: ReadonlySet<number>;
+}
+
 /** What the peer's keeper hears of its link. */
 export interface RequesterOwner {
   established(theirs: Hello): void;
@@ -22,6 +30,8 @@ export interface RequesterOwner {
 }
 
 const NOTHING = new Uint8Array(0);
+/** Requests that are no prompt ones and are passed over in the search for the oldest that is. */
+const MOST_PASSED_OVER = 64;
 
 class OutgoingRequest extends Deadline implements RequestHandle, Sender {
   readonly id: number;
@@ -30,11 +40,21 @@ class OutgoingRequest extends Deadline implements RequestHandle, Sender {
   endsAt: number = Infinity;
   /** Undefined once the request has ended. */
   onReply: ((reply: Reply) => void) | undefined;
+  readonly sentMs: number;
   readonly #requester: Requester;
   readonly #dueMs: number;
 
-  constructor(requester: Requester, id: number, type: number, chunked: boolean, dueMs: number, onReply: (reply: Reply) => void) {
+  constructor(
+    requester: Requester,
+    id: number,
+    type: number,
+    chunked: boolean,
+    sentMs: number,
+    dueMs: number,
+    onReply: (reply: Reply) => void,
+  ) {
     super();
+    this.sentMs = sentMs;
     this.#requester = requester;
     this.id = id;
     this.type = type;
@@ -63,15 +83,17 @@ class OutgoingRequest extends Deadline implements RequestHandle, Sender {
 export class Requester implements LinkRole {
   readonly direction = 'out' as const;
   readonly expected: string;
-  readonly #world: LinkWorld;
+  readonly #world: RequesterWorld;
   readonly #deadlines: Deadlines;
   readonly #owner: RequesterOwner;
   readonly #requests = new Map<number, OutgoingRequest>();
   readonly #assembly: Assembly;
   #link: Link | undefined;
   #lastId = 0;
+  /** When the first prompt request was sent that ran out of time since the peer last answered one; Infinity without one. */
+  #missedMs = Infinity;
 
-  constructor(expected: string, world: LinkWorld, deadlines: Deadlines, owner: RequesterOwner) {
+  constructor(expected: string, world: RequesterWorld, deadlines: Deadlines, owner: RequesterOwner) {
     this.expected = expected;
     this.#world = world;
     this.#deadlines = deadlines;
@@ -89,6 +111,26 @@ export class Requester implements LinkRole {
 
   bind(link: Link): void {
     this.#link = link;
+  }
+
+  /** For how many milliseconds the peer has left a ping or a prompt request unanswered; 0 where it owes nothing. */
+  waitedMs(nowMs: number): number {
+    let sinceMs = Math.min(this.#missedMs, this.#link?.pingedMs ?? Infinity);
+    // In the order in which they were sent: the first prompt one is the oldest.
+    let seen = 0;
+    for (const request of this.#requests.values()) {
+      if (this.#world.prompt.has(request.type)) {
+        sinceMs = Math.min(sinceMs, request.sentMs);
+        break;
+      }
+      seen += 1;
+      if (seen === MOST_PASSED_OVER) break;
+    }
+    return Math.max(0, nowMs - sinceMs);
+  }
+
+  ponged(): void {
+    this.#missedMs = Infinity;
   }
 
   /** Ends the link. */
@@ -111,8 +153,9 @@ export class Requester implements LinkRole {
     const queuedBytes = link.outbox.queuedBytes;
     // A message larger than the queue still passes when nothing waits before it.
     if (queuedBytes > 0 && queuedBytes + payload.length > limits.maxQueueBytes) return 'BUSY';
-    const dueMs = clock.monotonicMs() + deadlineMs;
-    const request = new OutgoingRequest(this, this.#freeId(), type, payload.length > CHUNK_BYTES, dueMs, onReply);
+    const nowMs = clock.monotonicMs();
+    const dueMs = nowMs + deadlineMs;
+    const request = new OutgoingRequest(this, this.#freeId(), type, payload.length > CHUNK_BYTES, nowMs, dueMs, onReply);
     this.#requests.set(request.id, request);
     this.#deadlines.add(request, dueMs);
     link.outbox.send(type, 0, request.id, Math.min(MAX_REMAINING_MS, Math.ceil(deadlineMs)), epoch, payload, request);
@@ -133,6 +176,10 @@ export class Requester implements LinkRole {
     const outbox = this.#link?.outbox;
     if (onReply === undefined || outbox === undefined) return;
     const sent = request.endsAt <= outbox.sentTo;
+    const { prompt, limits, clock } = this.#world;
+    if (prompt.has(request.type) && clock.monotonicMs() - request.sentMs >= limits.promptMs) {
+      this.#missedMs = Math.min(this.#missedMs, request.sentMs);
+    }
     if (!sent) {
       outbox.forget();
       // The chunks that have left would be kept by the peer for nothing.
@@ -187,6 +234,8 @@ export class Requester implements LinkRole {
   }
 
   #replyFrame(frame: Frame, nowMs: number): void {
+    // A late one too: the peer has answered.
+    if (this.#world.prompt.has(frame.type)) this.#missedMs = Infinity;
     const request = this.#requests.get(frame.id);
     if (request === undefined) return;
     if (request.type !== frame.type) throw new CoterieError('FRAME_INVALID', 'a reply has another type than its request');

@@ -155,6 +155,10 @@ export class Responder implements LinkRole {
     this.#readOn();
   }
 
+  ponged(): void {
+    // Only the side that opened the connection pings.
+  }
+
   frame(frame: Frame, nowMs: number, waitedMs: number): boolean {
     if (frame.type === FrameType.CANCEL && frame.flags === 0 && frame.payload.length === 0) {
       this.#assembly.drop(frame.id);

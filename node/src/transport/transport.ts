@@ -35,6 +35,8 @@ export interface TransportOptions {
   /** Absent: every epoch is heard, replies carry 0. */
   readonly epochs?: EpochPolicy;
   readonly limits?: Partial<TransportLimits>;
+  /** Types of requests that a peer which is well answers at once, without asking others: see `waitedMs`. */
+  readonly prompt?: ReadonlySet<number>;
   readonly log?: (event: TransportEvent) => void;
   readonly metrics?: TransportCounters;
 }
@@ -77,6 +79,7 @@ export class Transport {
       limits: { ...DEFAULT_LIMITS, ...options.limits },
       counters: this.counters,
       deadlines: new Deadlines(clock),
+      prompt: options.prompt ?? new Set(),
       log: log ?? ((): void => undefined),
       changed: (peer): void => {
         // It may be the user's call that ends a link: the observers run later.
@@ -132,6 +135,11 @@ export class Transport {
   /** Whether requests to the peer pass now. */
   connected(peer: string): boolean {
     return this.#peers.get(peer)?.connected === true;
+  }
+
+  /** For how many milliseconds a connected peer has left a ping or a prompt request unanswered; 0 where it owes nothing. */
+  waitedMs(peer: string): number {
+    return this.#peers.get(peer)?.waitedMs(this.#world.clock.monotonicMs()) ?? 0;
   }
 
   /**

@@ -326,3 +326,51 @@ describe('a cancelled request', () => {
     expect(pair.events.filter(({ kind }) => kind === 'disconnected')).toEqual([]);
   });
 });
+
+describe('what a peer owes', () => {
+  const PROMPT = new Set([21]);
+
+  test('is counted from the oldest prompt request that it has not answered', async () => {
+    const pair = await Pair.connect({ prompt: PROMPT });
+    const arrived: IncomingRequest[] = [];
+    for (const type of [21, 22]) pair.b.transport.handle(type, (request) => arrived.push(request));
+    const waited = (): number => pair.a.transport.waitedMs(pair.b.name);
+    pair.ask('may take its time', { type: 22, deadlineMs: 60_000 });
+    await pair.clock.advance(300);
+    expect(waited()).toBe(0);
+    pair.ask('at once', { type: 21, deadlineMs: 60_000 });
+    await pair.clock.advance(300);
+    pair.ask('at once', { type: 21, deadlineMs: 60_000 });
+    await pair.clock.advance(100);
+    expect(waited()).toBeCloseTo(400, 0);
+    arrived[1]?.reply(Buffer.from(''));
+    await pair.clock.settle();
+    expect(waited()).toBeCloseTo(100, 0);
+    arrived[2]?.reply(Buffer.from(''));
+    await pair.clock.settle();
+    expect(waited()).toBe(0);
+  });
+
+  test('stays owed when the request runs out of time, unless that was short; an answer or a pong settles it', async () => {
+    const pair = await Pair.connect({ prompt: PROMPT });
+    const arrived: IncomingRequest[] = [];
+    pair.b.transport.handle(21, (request) => arrived.push(request));
+    const waited = (): number => pair.a.transport.waitedMs(pair.b.name);
+    pair.ask('short', { type: 21, deadlineMs: 100 });
+    await pair.clock.advance(200);
+    expect(waited()).toBe(0);
+    pair.ask('long', { type: 21, deadlineMs: 600 });
+    await pair.clock.advance(700);
+    expect(waited()).toBeCloseTo(700, 0);
+    pair.ask('again', { type: 21, deadlineMs: 600 });
+    await pair.clock.settle();
+    arrived[2]?.reply(Buffer.from(''));
+    await pair.clock.settle();
+    expect(waited()).toBe(0);
+    pair.ask('long', { type: 21, deadlineMs: 600 });
+    await pair.clock.advance(700);
+    expect(waited()).toBeGreaterThan(600);
+    await pair.clock.advance(2000);
+    expect(waited()).toBe(0);
+  });
+});

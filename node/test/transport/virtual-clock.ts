@@ -51,6 +51,11 @@ export class VirtualClock implements Clock {
     }
   }
 
+  /** Time passes while nothing runs, as for a process that is stopped. */
+  jump(ms: number): void {
+    this.#nowMs += ms;
+  }
+
   /** Moves time on, firing timers in their order. */
   async advance(ms: number): Promise<void> {
     const end = this.#nowMs + ms;

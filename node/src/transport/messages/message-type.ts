@@ -9,3 +9,6 @@ export const MESSAGE = {
   copy: 21,
   notice: 22,
 } as const;
+
+/** What a node that is well answers at once, from its own store: a late answer tells that it is not. */
+export const PROMPT: ReadonlySet<number> = new Set([MESSAGE.readValue, MESSAGE.readDigest, MESSAGE.write]);
