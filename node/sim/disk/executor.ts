@@ -37,6 +37,7 @@ export class SimExecutor implements Executor {
   readonly #sliceDelayMs: number;
   #running = 0;
   #closed = false;
+  #share = 1;
   #onIdle: (() => void)[] = [];
   /** Slices run so far. */
   slices = 0;
@@ -80,7 +81,7 @@ export class SimExecutor implements Executor {
         // A job that swallowed the crash still goes no further.
         if (!this.#isAlive()) return;
         if (step.done !== true) {
-          next(spentMs);
+          next(priority === 'urgent' ? spentMs : spentMs / this.#share);
           return;
         }
         const result = structuredClone(step.value);
@@ -90,6 +91,10 @@ export class SimExecutor implements Executor {
       };
       next(0);
     });
+  }
+
+  pace(share: number): void {
+    this.#share = share;
   }
 
   /** A call, because a slice may change it, which narrowing would not see. */

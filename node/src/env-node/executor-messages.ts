@@ -13,6 +13,11 @@ export interface JobRequest {
   readonly priority: JobPriority;
 }
 
+/** The share of the worker's time that background jobs may take from now on. */
+export interface PaceOrder {
+  readonly share: number;
+}
+
 export type JobReply =
   | { readonly id: number; readonly kind: 'done'; readonly result: unknown }
   | { readonly id: number; readonly kind: 'failed'; readonly failure: Failure };

@@ -3,13 +3,15 @@
  *
  * Between two slices it goes through the event loop once, so that new jobs are heard and the buffers of native codecs are freed (they are
  * not while a loop never yields). Every second slice goes to the urgent jobs while there are any; within a priority, jobs take turns.
+ * After a background slice the next one waits so long that such slices take their share of the time, if it is less than all of it.
  */
 
+import { performance } from 'node:perf_hooks';
 import { parentPort } from 'node:worker_threads';
 
 import { invariant } from '../base/errors.ts';
 import type { Job } from '../env/executor.ts';
-import { toFailure, type JobReply, type JobRequest } from './executor-messages.ts';
+import { toFailure, type JobReply, type JobRequest, type PaceOrder } from './executor-messages.ts';
 import { NodeSyncVfs } from './sync-vfs.ts';
 
 interface Running {
@@ -24,9 +26,20 @@ const urgent: Running[] = [];
 const background: Running[] = [];
 let scheduled = false;
 let urgentLast = false;
+let share = 1;
+/** No background slice runs before it. */
+let backgroundFromMs = 0;
+let waiting: NodeJS.Timeout | undefined;
 
-port.on('message', (request: JobRequest) => {
-  void start(request);
+port.on('message', (message: JobRequest | PaceOrder) => {
+  if ('share' in message) {
+    ({ share } = message);
+    // What was put off at the old share is due at once: the next slice is judged by the new one.
+    backgroundFromMs = 0;
+    schedule();
+  } else {
+    void start(message);
+  }
 });
 
 async function start(request: JobRequest): Promise<void> {
@@ -53,13 +66,21 @@ function isJob(value: unknown): value is Job<unknown, unknown> {
 
 function schedule(): void {
   if (scheduled || urgent.length + background.length === 0) return;
+  clearTimeout(waiting);
+  const restMs = urgent.length > 0 || backgroundFromMs === 0 ? 0 : backgroundFromMs - performance.now();
+  if (restMs > 0) {
+    waiting = setTimeout(schedule, restMs);
+    return;
+  }
   scheduled = true;
   setImmediate(runSlice);
 }
 
 function runSlice(): void {
   scheduled = false;
-  const takeUrgent = urgent.length > 0 && (background.length === 0 || !urgentLast);
+  const startedMs = performance.now();
+  const hasBackground = background.length > 0 && startedMs >= backgroundFromMs;
+  const takeUrgent = urgent.length > 0 && (!hasBackground || !urgentLast);
   urgentLast = takeUrgent;
   const queue = takeUrgent ? urgent : background;
   const running = queue.shift();
@@ -71,6 +92,10 @@ function runSlice(): void {
     } catch (error) {
       answer({ id: running.id, kind: 'failed', failure: toFailure(error) });
     }
+  }
+  if (!takeUrgent && share < 1) {
+    const nowMs = performance.now();
+    backgroundFromMs = nowMs + (nowMs - startedMs) * (1 / share - 1);
   }
   schedule();
 }

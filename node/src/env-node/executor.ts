@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads';
 
 import { CoterieError } from '../base/errors.ts';
 import type { Executor, Job, JobPriority } from '../env/executor.ts';
-import { fromFailure, type JobReply, type JobRequest } from './executor-messages.ts';
+import { fromFailure, type JobReply, type JobRequest, type PaceOrder } from './executor-messages.ts';
 
 /** Sources run as `.ts`, images run `.js`; the worker has the extension of this module. */
 const WORKER_URL = new URL(`./executor-worker${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url);
@@ -30,6 +30,7 @@ export class NodeExecutor implements Executor {
   #nextId = 1;
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
+  #share = 1;
 
   run<Message, Result>(job: Job<Message, Result>, message: Message, priority: JobPriority): Promise<Result> {
     if (this.#closing !== undefined) return Promise.reject(new CoterieError('CLOSED', 'the executor is closed'));
@@ -47,6 +48,13 @@ export class NodeExecutor implements Executor {
         reject,
       });
     });
+  }
+
+  pace(share: number): void {
+    if (share === this.#share) return;
+    this.#share = share;
+    const order: PaceOrder = { share };
+    this.#crew?.worker.postMessage(order);
   }
 
   close(): Promise<void> {
@@ -67,6 +75,8 @@ export class NodeExecutor implements Executor {
   #hire(): Crew {
     const worker = new Worker(WORKER_URL);
     worker.unref();
+    const order: PaceOrder = { share: this.#share };
+    worker.postMessage(order);
     const crew: Crew = { worker, jobs: new Map() };
     worker.on('message', (reply: JobReply) => {
       this.#settle(crew, reply);

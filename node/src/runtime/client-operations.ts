@@ -117,7 +117,7 @@ export class ClientOperations {
   }
 
   get(bucketName: string, key: ByteString, options: ReadOptions): Maybe<ReadResult> {
-    const { topology, limits, metrics, clock, members, standing } = this.#core;
+    const { topology, limits, metrics, clock, members, standing, pace } = this.#core;
     const bucket = this.#bucketOf(bucketName);
     checkKey(key, limits);
     const r = readQuorum(bucket, topology.N, options.r, options.quorum);
@@ -133,7 +133,9 @@ export class ClientOperations {
     const startMs = clock.monotonicMs();
     this.#underWay += 1;
     const sink = new ReadSink(this.#core, bucket, key, () => {
-      metrics.readMs.observe(clock.monotonicMs() - startMs);
+      const tookMs = clock.monotonicMs() - startMs;
+      metrics.readMs.observe(tookMs);
+      pace.observe(tookMs);
       this.#ended();
     });
     new ReadOperation(this.#core, { diskKey, replicas, r, timeoutMs }, sink).start();
@@ -236,7 +238,7 @@ export class ClientOperations {
     keepTtl: boolean,
     options: WriteOptions,
   ): Maybe<WriteAnswer> {
-    const { topology, limits, metrics, clock } = this.#core;
+    const { topology, limits, metrics, clock, pace } = this.#core;
     const bucket = this.#bucketOf(bucketName);
     checkKey(key, limits);
     checkPair(key, value, limits);
@@ -254,7 +256,9 @@ export class ClientOperations {
     const startMs = clock.monotonicMs();
     this.#underWay += 1;
     const answer = new Answer<WriteAnswer>(() => {
-      metrics.writeMs.observe(clock.monotonicMs() - startMs);
+      const tookMs = clock.monotonicMs() - startMs;
+      metrics.writeMs.observe(tookMs);
+      pace.observe(tookMs);
       this.#ended();
     });
     new WriteRouter(this.#core, command, this.#counting(answer)).start();

@@ -7,6 +7,7 @@ import type { Clock } from '../env/clock.ts';
 import type { Topology } from '../cluster/ring/topology.ts';
 import type { HotEncoder } from '../transport/messages/hot-encoder.ts';
 import type { Transport } from '../transport/transport.ts';
+import type { ForegroundPace } from './foreground-pace.ts';
 import type { Hedging } from './hedging.ts';
 import type { Leases } from './leases.ts';
 import type { LocalStore } from './local-store.ts';
@@ -28,6 +29,8 @@ export interface NodeCore {
   readonly transport: Transport;
   readonly encoder: HotEncoder;
   readonly hedging: Hedging;
+  /** How much repair, moves and compaction may do beside the clients' operations. */
+  readonly pace: ForegroundPace;
   readonly wheel: TimerWheel;
   readonly clock: Clock;
   readonly policies: Policies;

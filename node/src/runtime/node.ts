@@ -22,6 +22,7 @@ import { Avoidance } from './avoidance.ts';
 import { ClientOperations } from './client-operations.ts';
 import { copyPage } from './copy-source.ts';
 import type { NodeCore } from './core.ts';
+import { ForegroundPace } from './foreground-pace.ts';
 import { Hedging } from './hedging.ts';
 import { IdentityFile } from './identity-file.ts';
 import type {
@@ -114,7 +115,9 @@ export class CoterieNode implements KvNode {
       const actor = policies.bootActor({ actorEpoch: begun.actorEpoch, counter: begun.counterUsed });
       const file = new IdentityFile(vfs, directory, last);
       await file.change(() => ({ ...begun, actorEpoch: actor.actorEpoch }));
+      const pace = new ForegroundPace(clock);
       const engine = await Engine.open({
+        backgroundShare: () => pace.share(),
         ...options.engine,
         directory: dataDirectory(directory),
         vfs,
@@ -179,6 +182,7 @@ export class CoterieNode implements KvNode {
         transport,
         encoder: new HotEncoder(),
         hedging: new Hedging(),
+        pace,
         wheel: new TimerWheel(clock, TICK_MS),
         clock,
         policies,

@@ -62,6 +62,8 @@ export interface EngineOptions {
   readonly turnReadMs?: number;
   /** Below this many free bytes writes are refused with DISK_FULL; they resume above one and a half times as many. */
   readonly reserveBytes?: number;
+  /** Asked while a compaction runs: the share of the time it may take, above 0 to 1; 1 by default. */
+  readonly backgroundShare?: () => number;
   /** Overwrite the memory of blocks that leave the cache, so that whoever keeps an entry beyond its turn is found out; for tests. */
   readonly poison?: boolean;
   readonly log?: (event: EngineEvent) => void;
@@ -119,6 +121,7 @@ export function settingsOf(options: EngineOptions): Settings {
     turnReads: within('turnReads', options.turnReads ?? 8, 0, 10_000),
     turnReadMs,
     reserveBytes: within('reserveBytes', options.reserveBytes ?? 4 * memtableBytes, 0, any),
+    backgroundShare: options.backgroundShare ?? ((): number => 1),
     poison: options.poison ?? false,
     log: options.log ?? ((): void => undefined),
   };

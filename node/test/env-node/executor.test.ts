@@ -50,6 +50,20 @@ describe('NodeExecutor', () => {
     expect(seen.slice(seen.indexOf('U'), seen.lastIndexOf('U') + 1)).toMatch(/^(U[ab])*U$/);
   });
 
+  test('background jobs take the share they are given, and urgent ones are not held up', async () => {
+    await executor.run(jobs.work, { slices: 1, sliceMs: 1 }, 'background');
+    executor.pace(0.1);
+    const background = executor.run(jobs.work, { slices: 4, sliceMs: 20 }, 'background');
+    const urgent = await executor.run(jobs.work, { slices: 4, sliceMs: 20 }, 'urgent');
+    const paced = await background;
+    // Between four slices there are three pauses of nine slices each; urgent slices have at most one other between them.
+    expect(paced.spanMs).toBeGreaterThan(3 * 9 * 20);
+    expect(urgent.spanMs).toBeLessThan(paced.spanMs / 2);
+    const again = executor.run(jobs.work, { slices: 2, sliceMs: 20 }, 'background');
+    executor.pace(1);
+    await again;
+  });
+
   test('a job that turns does not hold up others', async () => {
     const flag = new SharedArrayBuffer(1);
     const waiting = executor.run(jobs.waitForFlag, flag, 'urgent');

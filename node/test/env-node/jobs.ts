@@ -22,6 +22,21 @@ export const trace: Job<{ letter: string; slices: number; shared: SharedArrayBuf
   },
 };
 
+/** Takes `sliceMs` of time in each slice; answers the time from the first to the last. */
+export const work: Job<{ slices: number; sliceMs: number }, { spanMs: number }> = {
+  name: 'work',
+  module,
+  *run({ slices, sliceMs }): Generator<undefined, { spanMs: number }, undefined> {
+    const startedMs = performance.now();
+    for (let slice = 1; slice <= slices; slice += 1) {
+      const untilMs = performance.now() + sliceMs;
+      while (performance.now() < untilMs);
+      if (slice < slices) yield;
+    }
+    return { spanMs: performance.now() - startedMs };
+  },
+};
+
 /** Turns until the shared flag is set: it shows that others run meanwhile. */
 export const waitForFlag: Job<SharedArrayBuffer, string> = {
   name: 'waitForFlag',

@@ -21,6 +21,7 @@ import type { TableFormat } from '../sstable/table-writer.ts';
 import type { Sealed, Tree } from '../tree.ts';
 import type { CollectionPolicy } from './compact-job.ts';
 import { compactJob } from './compact-job.ts';
+import { CompactionPace } from './compaction-pace.ts';
 import { flushJob } from './flush-job.ts';
 import type { Compaction } from './picker.ts';
 import { inPlace, intoNext, level0, LEVELS, pickCompaction } from './picker.ts';
@@ -74,6 +75,7 @@ export class Background {
   readonly #settings: Settings;
   readonly #tree: Tree;
   readonly #owner: BackgroundOwner;
+  readonly #pace: CompactionPace;
   #flushing = false;
   #compacting: Promise<void> | undefined;
   /** Whole-store work in progress: the picker waits. */
@@ -91,6 +93,7 @@ export class Background {
     this.#settings = settings;
     this.#tree = tree;
     this.#owner = owner;
+    this.#pace = new CompactionPace(settings, () => this.#levels()[0]?.length ?? 0);
   }
 
   get isCompacting(): boolean {
@@ -152,6 +155,7 @@ export class Background {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#pace.end();
     this.#retry?.cancel();
     this.failWaiters(new CoterieError('CLOSED', 'the store is closed'));
     while (this.#isFlushing()) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
@@ -327,7 +331,10 @@ export class Background {
         .slice(output + 1)
         .map((tables) => tables.map(({ min, max }) => ({ min, max })));
       const message = { directory, sources, deeper, policy, format: this.#format(output), tableBytes, numbers };
-      const result = await executor.run(compactJob, message, 'background');
+      this.#pace.begin();
+      const result = await executor.run(compactJob, message, 'background').finally(() => {
+        this.#pace.end();
+      });
       await versions.apply(
         (state) => ({
           ...state,

@@ -56,6 +56,10 @@ class SlowExecutor implements Executor {
     });
   }
 
+  pace(): void {
+    // Its worker is slow enough.
+  }
+
   run<Message, Result>(job: Job<Message, Result>, message: Message): Promise<Result> {
     const id = this.#next;
     this.#next += 1;
