@@ -24,8 +24,16 @@ const directory = options.option('directory') ?? '';
 const acknowledged = options.numberOption('acknowledged', 0);
 const eager = options.option('eager') !== undefined;
 
+/** Waits while the pipe is full: whoever reads it may be busy. */
 function say(line: string): void {
-  writeSync(1, `${line}\n`);
+  let rest = Buffer.from(`${line}\n`);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(1, rest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    }
+  }
 }
 
 async function openAndCheck(): Promise<{ engine: Engine; number: number }> {
