@@ -17,7 +17,7 @@ function sample(name: string): Promise<WorkloadResult> {
   );
 }
 
-const SETUP = `${KEYS / 1000}k keys, values of 1 KiB compressible by half`;
+const SETUP = `${KEYS / 1000}k keys, values of 1 KiB compressible by half, cache 64 MiB, write buffer 32 MiB`;
 
 const CASES: readonly (readonly [keyof WorkloadResult, string, string])[] = [
   ['fill', `random fill, batch 100, no sync, drained by full compaction; ${SETUP}`, 'ops/s'],

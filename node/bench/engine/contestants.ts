@@ -9,6 +9,10 @@ import { NodeVfs } from '../../src/env-node/vfs.ts';
 import { Engine, Pending } from '../../src/storage/engine.ts';
 import { WriteBatch } from '../../src/storage/write-batch.ts';
 
+/** Both log-structured engines get the same memory, which is what a node gives its store by default. lmdb leaves it to the system. */
+const CACHE_BYTES = 64 * 1024 * 1024;
+const WRITE_BUFFER_BYTES = 32 * 1024 * 1024;
+
 export interface Contestant {
   /** Stores the pairs as one batch, without waiting for the disk. */
   putBatch(pairs: readonly (readonly [key: string, value: Buffer])[]): Promise<void>;
@@ -30,6 +34,8 @@ async function ours(directory: string): Promise<Contestant> {
       executor,
       clock: new NodeClock(),
       fsync: fsync === 'always' ? { kind: 'always' } : { kind: 'interval', everyMs: 1000 },
+      cacheBytes: CACHE_BYTES,
+      memtableBytes: WRITE_BUFFER_BYTES,
     });
   let engine = await open('interval');
   let durable = false;
@@ -78,8 +84,8 @@ async function ours(directory: string): Promise<Contestant> {
 async function classicLevel(directory: string): Promise<Contestant> {
   const level = new ClassicLevel<string, Buffer>(directory, {
     valueEncoding: 'buffer',
-    cacheSize: 64 * 1024 * 1024,
-    writeBufferSize: 32 * 1024 * 1024,
+    cacheSize: CACHE_BYTES,
+    writeBufferSize: WRITE_BUFFER_BYTES,
   });
   await level.open();
   return {
