@@ -26,7 +26,7 @@ export interface EngineStats {
   /** Memory of all memtables: slabs in use or kept for reuse, and indexes. */
   readonly memtableBytes: number;
   readonly sealedMemtables: number;
-  /** Blocks, indexes and filters in memory. */
+  /** Entries, blocks, indexes and filters in memory. */
   readonly cacheBytes: number;
   readonly openFiles: number;
   readonly levels: readonly { readonly tables: number; readonly bytes: number; readonly entries: number }[];
@@ -96,6 +96,7 @@ export function statsOf(
       slowReads: reads.budget.slowReads,
       damagedBlocks: reads.damagedBlocks,
       cacheEvictions: reads.cache.evictions,
+      entryHits: reads.entries.hits,
       manifestSwitches: tree.versions.switches,
     },
   };

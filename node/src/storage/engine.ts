@@ -121,6 +121,9 @@ export class Engine {
       tablesMade: (numbers) => {
         this.#openTables(numbers);
       },
+      collected: () => {
+        this.#reads.entries.clear();
+      },
       diskFull: () => {
         this.#space.exhausted();
       },
@@ -219,6 +222,7 @@ export class Engine {
         done(asCoterieError(error));
         return;
       }
+      for (const key of batch.keys) this.#reads.entries.forget(key);
       tree.sequence += 1;
       this.#counters.writes += 1;
       this.#counters.writtenEntries += batch.length;
@@ -268,6 +272,7 @@ export class Engine {
       }
       const tree = this.#tree;
       tree.active.drop({ from, to }, tree.sequence + 1, this.#segment.synced);
+      this.#reads.entries.clear();
       tree.sequence += 1;
       this.#log.submit(this.#segment, (error) => {
         if (error === undefined) resolve();
@@ -466,5 +471,7 @@ function diskIsFull(): CoterieError {
 
 /** With the value in memory of its own. */
 function kept(entry: Entry | undefined): Entry | undefined {
-  return entry === undefined ? undefined : { ...entry, value: Buffer.from(entry.value) };
+  if (entry === undefined) return undefined;
+  const { kind, expireAtMs, gcTag, value } = entry;
+  return { kind, expireAtMs, gcTag, value: Buffer.from(value) };
 }

@@ -68,6 +68,8 @@ export class Lookup {
         const sealed = memtable.get(key, tree.sequence);
         if (sealed !== undefined) return sealed === 'removed' ? undefined : sealed;
       }
+      const cached = this.#reads.entries.get(key);
+      if (cached !== undefined) return cached;
     } else {
       for (const memtable of view.memtables) {
         const found = memtable.get(key, view.sequence);
@@ -85,16 +87,23 @@ export class Lookup {
         for (const table of tables) {
           if (key < table.meta.min || key > table.meta.max) continue;
           const found = this.#inTable(table, key);
-          if (found !== undefined) return found === 'removed' ? undefined : found;
+          if (found !== undefined) return this.#answer(key, found, view);
         }
       } else {
         const table = findTable(tables, key);
         if (table === undefined) continue;
         const found = this.#inTable(table, key);
-        if (found !== undefined) return found === 'removed' ? undefined : found;
+        if (found !== undefined) return this.#answer(key, found, view);
       }
     }
     return undefined;
+  }
+
+  /** What a table told of the key; without a view it is the newest, and kept. */
+  #answer(key: ByteString, found: Entry | 'removed' | Pending, view: View | undefined): Entry | undefined | Pending {
+    if (found === 'removed') return undefined;
+    if (view === undefined && !(found instanceof Pending)) this.#reads.keepEntry(key, found);
+    return found;
   }
 
   #inTable(ref: TableRef, key: ByteString): Entry | 'removed' | undefined | Pending {

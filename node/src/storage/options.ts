@@ -32,7 +32,7 @@ export interface EngineOptions {
   readonly memtableBytes?: number;
   /** Sealed memtables that may wait for their flush before writes are stopped; 1 to 16. */
   readonly sealedMemtables?: number;
-  /** Bytes of decoded blocks, and of the indexes and filters of open tables, kept in memory; 0 to any. */
+  /** Bytes of entries, decoded blocks, and the indexes and filters of open tables, kept in memory; 0 to any. */
   readonly cacheBytes?: number;
   /** Table files open at a time; at least 8. */
   readonly openFiles?: number;

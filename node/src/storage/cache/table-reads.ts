@@ -7,8 +7,10 @@
  */
 
 import { Buffer } from 'node:buffer';
+import type { ByteString } from '../../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../../base/errors.ts';
 import { isVfsError } from '../../env/vfs.ts';
+import type { Entry } from '../entry.ts';
 import { isMalformed, MalformedError, Reader } from '../binary.ts';
 import type { Settings } from '../options.ts';
 import { openBlock, openBlockInto, openedLength, TRAILER_BYTES } from '../sstable/codec.ts';
@@ -21,6 +23,7 @@ import { blockRange } from '../sstable/table-scan.ts';
 import { BlockCache } from './block-cache.ts';
 import { BlockMemory } from './block-memory.ts';
 import type { CachedBlock } from './block-cache.ts';
+import { EntryCache } from './entry-cache.ts';
 import { ReadBudget } from './read-budget.ts';
 
 /** The number under which a table's own opening is asked for. */
@@ -28,6 +31,8 @@ export const TABLE_ITSELF = -1;
 
 const OPEN_LEAST = 8;
 const IDLE_LEAST_BYTES = 256 * 1024;
+/** The share of the cache that blocks get beside entries: what was read once stays for a while with its neighbours. */
+const BLOCK_SHARE = 0.25;
 /** Waiting for the next turn's budget is worth it for as many turns. */
 const TURNS_WAITED = 4;
 
@@ -40,6 +45,7 @@ interface Waiter {
 
 export class TableReads {
   readonly cache: BlockCache;
+  readonly entries: EntryCache;
   readonly #memory: BlockMemory;
   readonly budget: ReadBudget;
   readonly #settings: Settings;
@@ -64,6 +70,7 @@ export class TableReads {
     this.#settings = settings;
     this.#memory = new BlockMemory(Math.max(IDLE_LEAST_BYTES, settings.cacheBytes / 16), settings.poison);
     this.cache = new BlockCache(this.#memory);
+    this.entries = new EntryCache(settings.cacheBytes * (1 - BLOCK_SHARE), settings.poison);
     this.#scratch = Buffer.allocUnsafeSlow(settings.blockBytes * 2 + 64);
     this.budget = new ReadBudget(settings.clock, settings.turnReads, settings.turnReadMs, () => {
       this.#takeTurn();
@@ -71,7 +78,7 @@ export class TableReads {
   }
 
   get bytes(): number {
-    return this.cache.bytes + this.#memory.idleBytes + this.#metaBytes;
+    return this.cache.bytes + this.#memory.idleBytes + this.entries.bytes + this.#metaBytes;
   }
 
   get openFiles(): number {
@@ -87,6 +94,12 @@ export class TableReads {
     }
     if (!this.budget.hasTurn || table.badBlocks.has(block) || !this.budget.isFast(table)) return undefined;
     return this.#readNow(meta, table, block);
+  }
+
+  /** Keeps a copy of an entry, which is what the newest table that knows the key has for it. */
+  keepEntry(key: ByteString, entry: Entry): void {
+    this.entries.put(key, entry);
+    this.#trimSoon();
   }
 
   /** Afterwards, in the same turn, the block (or with TABLE_ITSELF the index and filter) is in memory, or known to be damaged. */
@@ -233,6 +246,8 @@ export class TableReads {
     const range = blockRange(meta, index, block);
     table.badBlocks.set(block, range);
     this.damagedBlocks += 1;
+    // Whether a key is answered must not depend on what was read before.
+    this.entries.clear();
     this.#settings.log({ level: 'error', name: 'block-damaged', detail: { file: range.file, offset: range.offset } });
   }
 
@@ -349,6 +364,7 @@ export class TableReads {
       if (!isMalformed(error)) throw error;
       table.brokenAt = at;
       this.damagedBlocks += 1;
+      this.entries.clear();
       this.#settings.log({
         level: 'error',
         name: 'table-damaged',
@@ -374,7 +390,9 @@ export class TableReads {
     this.#settings.clock.soon(() => {
       this.#trims = false;
       this.#closeUnused();
-      this.cache.trim(Math.max(0, this.#settings.cacheBytes - this.#metaBytes));
+      const budget = Math.max(0, this.#settings.cacheBytes - this.#metaBytes);
+      this.entries.trim(budget - Math.min(this.cache.bytes, budget * BLOCK_SHARE));
+      this.cache.trim(Math.max(0, budget - this.entries.bytes));
     });
   }
 

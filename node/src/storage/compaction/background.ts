@@ -36,6 +36,8 @@ export interface BackgroundOwner {
   shapeChanged(): void;
   /** New tables are in the current version. */
   tablesMade(numbers: ReadonlySet<number>): void;
+  /** A compaction dropped entries by its policy: they are no longer there. */
+  collected(): void;
   /** A job found no room on the disk. */
   diskFull(): void;
   /** It is unknown which manifest the disk has: nothing may be written any more. */
@@ -343,6 +345,7 @@ export class Background {
         }),
         () => {
           this.#owner.tablesMade(new Set(result.tables.map((table) => table.number)));
+          if (result.expired + result.tombstones > 0) this.#owner.collected();
         },
       );
       const { counters } = this;

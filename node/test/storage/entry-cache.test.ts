@@ -1,0 +1,145 @@
+/** The cache of single entries: its budget, what it keeps, and that it never answers what is no longer so. */
+
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { SeededRandom } from '../../sim/disk/seeded-random.ts';
+import { newVolume, openEngine, TINY } from '../../sim/storage/engine-process.ts';
+import type { EngineProcess } from '../../sim/storage/engine-process.ts';
+import { EntryCache } from '../../src/storage/cache/entry-cache.ts';
+import type { CollectionPolicy } from '../../src/storage/engine.ts';
+import type { Entry } from '../../src/storage/entry.ts';
+import { WriteBatch } from '../../src/storage/write-batch.ts';
+
+const entryOf = (text: string, length = 100): Entry => ({
+  kind: 'value',
+  expireAtMs: 0,
+  gcTag: 0,
+  value: Buffer.from(text.padEnd(length, '.')),
+});
+const textOf = (entry: Entry | undefined): string | undefined =>
+  entry === undefined ? undefined : Buffer.from(entry.value).toString().replaceAll('.', '');
+
+describe('the cache of entries', () => {
+  it('keeps its budget, and what is hit longest', () => {
+    const budget = 300_000;
+    const cache = new EntryCache(budget, true);
+    let wrong = 0;
+    let most = 0;
+    for (let i = 0; i < 20_000; i += 1) {
+      cache.put(`key ${String(i)}`, entryOf(String(i)));
+      const hot = i % 10;
+      if (textOf(cache.get(`key ${String(hot)}`)) !== String(hot)) wrong += 1;
+      cache.trim(budget);
+      most = Math.max(most, cache.bytes);
+    }
+    expect(wrong).toBe(0);
+    expect(most).toBeLessThanOrEqual(budget);
+    expect(cache.size).toBeGreaterThan(500);
+    expect(textOf(cache.get('key 19999'))).toBe('19999');
+    expect(cache.get('key 15000')).toBeUndefined();
+  });
+
+  it('copies a bounded number of segments in one trim, however much was hit', () => {
+    const cache = new EntryCache(2_000_000, true);
+    for (let i = 0; i < 3000; i += 1) {
+      cache.put(`key ${String(i)}`, entryOf(String(i)));
+      cache.get(`key ${String(i)}`);
+    }
+    const { size } = cache;
+    cache.trim(cache.bytes / 2);
+    expect(cache.size).toBeLessThan(size);
+    cache.trim(0);
+    expect([cache.size, cache.bytes]).toEqual([0, 0]);
+  });
+
+  it('forgets, and answers the newest of a key', () => {
+    const cache = new EntryCache(100_000, true);
+    cache.put('a', entryOf('old'));
+    cache.put('a', entryOf('new'));
+    cache.put('b', entryOf('b'));
+    cache.forget('b');
+    expect([textOf(cache.get('a')), cache.get('b')]).toEqual(['new', undefined]);
+    cache.clear();
+    expect([cache.get('a'), cache.size, cache.bytes]).toEqual([undefined, 0, 0]);
+  });
+
+  it('keeps no value that its block keeps as well, and nothing without a budget', () => {
+    const cache = new EntryCache(100_000, true);
+    cache.put('large', entryOf('large', 50_000));
+    const none = new EntryCache(0, true);
+    none.put('a', entryOf('', 0));
+    expect([cache.size, none.size, none.bytes]).toEqual([0, 0, 0]);
+  });
+});
+
+describe('an engine that has an entry in memory', () => {
+  let opened: EngineProcess | undefined;
+
+  afterEach(async () => {
+    await opened?.timeline.run(opened.engine.close());
+  });
+
+  async function put(batch: WriteBatch): Promise<void> {
+    await opened?.timeline.run(
+      new Promise<void>((resolve) => {
+        opened?.engine.write(batch, () => {
+          resolve();
+        });
+      }),
+    );
+  }
+
+  async function read(key: string): Promise<string | undefined> {
+    return textOf(await opened?.timeline.run(opened.engine.get(key)));
+  }
+
+  /** An engine with `a` in a table and, read before, in memory. */
+  async function started(): Promise<EngineProcess> {
+    const random = new SeededRandom(3);
+    opened = await openEngine(newVolume(random), random, { ...TINY, cacheBytes: 100_000, poison: true });
+    await put(new WriteBatch().put('a', Buffer.from('old'), { expireAtMs: 50 }).put('b', Buffer.from('b')));
+    await opened.timeline.run(opened.engine.flush());
+    const hits = (): number => opened?.engine.stats().counters['entryHits'] ?? 0;
+    expect(await read('a')).toBe('old');
+    expect(hits()).toBe(0);
+    expect(await read('a')).toBe('old');
+    expect(hits()).toBe(1);
+    return opened;
+  }
+
+  it('answers what was written since, from memory and from the table', async () => {
+    const { engine, timeline } = await started();
+    await put(new WriteBatch().put('a', Buffer.from('new')));
+    expect(await read('a')).toBe('new');
+    await timeline.run(engine.flush());
+    expect(await read('a')).toBe('new');
+    await put(new WriteBatch().delete('a'));
+    await timeline.run(engine.compact());
+    expect(await read('a')).toBeUndefined();
+  });
+
+  it('answers snapshots as of their time', async () => {
+    const { engine, timeline } = await started();
+    const snapshot = engine.snapshot();
+    await put(new WriteBatch().put('a', Buffer.from('new')));
+    await timeline.run(engine.flush());
+    expect(await read('a')).toBe('new');
+    expect(textOf(await timeline.run(engine.get('a', snapshot)))).toBe('old');
+    expect(await read('a')).toBe('new');
+    snapshot.close();
+  });
+
+  it('answers nothing of a range that was dropped', async () => {
+    const { engine, timeline } = await started();
+    await timeline.run(engine.dropRange('a', 'b'));
+    expect(await read('a')).toBeUndefined();
+    expect(await read('b')).toBe('b');
+  });
+
+  it('answers nothing that a compaction collected', async () => {
+    const { engine, timeline } = await started();
+    const policy: CollectionPolicy = { nowMs: 100, collectable: [] };
+    await timeline.run(engine.compact(policy));
+    expect(await read('a')).toBeUndefined();
+    expect(await read('b')).toBe('b');
+  });
+});
