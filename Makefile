@@ -69,6 +69,7 @@ fuzz: deps ## Fuzz the three protocols with COUNT=1000000 mutated inputs each
 proofs: deps ## Run every proof of the storage engine in full (some ten minutes)
 	@$(NODE) node/sim/storage/model.ts --seed 1 --count 500
 	@$(NODE) node/sim/storage/crash.ts --seed 1 --count 12
+	@$(NODE) node/sim/storage/tree-crash.ts --seed 1 --count 40
 	@$(NODE) node/test/storage-proofs/machine/kill.ts --seed 1 --count 200
 	@$(NODE) node/sim/storage/bit-rot.ts --seed 1 --count 10000
 	@$(NODE) node/sim/storage/failing-disk.ts --seed 1 --count 4

@@ -2,7 +2,8 @@
  * This store's copies: encoded objects under disk keys, in the engine.
  *
  * Invariants: what is stored only grows in the order of versions (a write is a merge); `done` runs once, and without an error only when the copy
- * holds at least the object handed in, durably, whether or not it was written anew; an object that claims a time too far ahead never gets in.
+ * holds at least the object handed in, durably, whether or not it was written anew; an object that claims a time too far ahead never gets in;
+ * the hash trees change in the turn in which the copy does.
  */
 
 import type { ByteString } from '../base/bytes.ts';
@@ -12,25 +13,32 @@ import { Pending } from '../storage/engine.ts';
 import type { Entry } from '../storage/entry.ts';
 import { WriteBatch } from '../storage/write-batch.ts';
 import { type ObjectHeader, readHeader } from '../cluster/versioning/codec.ts';
+import type { HashTrees } from '../cluster/repair/hash-trees.ts';
 import type { Leases } from './leases.ts';
 import type { Policies } from './policies.ts';
 
 export type Done = (error: CoterieError | undefined) => void;
 
+type Times = Pick<Leases, 'observe' | 'touch'>;
+type Changes = Pick<HashTrees, 'replace'>;
+
 export class LocalStore {
   readonly engine: Engine;
-  readonly #leases: Leases;
+  readonly #leases: Times;
   readonly #policies: Policies;
+  readonly #trees: Changes | undefined;
   readonly #batch = new WriteBatch();
   /** Writes that the engine has not called durable yet. */
   #undurable = 0;
   /** A write failed: what is in memory may never become durable. */
   #failed = false;
 
-  constructor(engine: Engine, leases: Leases, policies: Policies) {
+  /** @param trees where keys have other replicas to be compared with */
+  constructor(engine: Engine, leases: Times, policies: Policies, trees: Changes | undefined) {
     this.engine = engine;
     this.#leases = leases;
     this.#policies = policies;
+    this.#trees = trees;
   }
 
   /**
@@ -76,18 +84,27 @@ export class LocalStore {
     }
   }
 
-  /** Stores an object that holds the present copy. `bytes` is borrowed until the call returns. */
-  put(key: ByteString, bytes: Uint8Array, header: ObjectHeader, done: Done): void {
+  /**
+   * Stores an object that holds the present copy, `before` (undefined where there is none), which was read in this turn. `before` and `bytes` are
+   * borrowed until the call returns.
+   */
+  put(key: ByteString, before: Uint8Array | undefined, bytes: Uint8Array, header: ObjectHeader, done: Done): void {
+    const { engine } = this;
+    const { sequence } = engine;
+    // First, because the engine may seal its memtable within the call.
+    this.#trees?.replace(key, before, bytes);
     this.#undurable += 1;
     this.#batch.put(key, bytes, { tombstone: header.siblings === 0, expireAtMs: header.expireAtMs });
     try {
-      this.engine.write(this.#batch, (error) => {
+      engine.write(this.#batch, (error) => {
         this.#undurable -= 1;
         if (error !== undefined) this.#failed = true;
         done(error);
       });
     } finally {
       this.#batch.clear();
+      // Refused without effect.
+      if (engine.sequence === sequence) this.#trees?.replace(key, bytes, before);
     }
   }
 
@@ -131,9 +148,9 @@ export class LocalStore {
     }
     this.#leases.touch();
     const result = this.#policies.reconcile(local, bytes);
-    if (result.kind === 'store') this.put(key, result.bytes, result.header, done);
+    if (result.kind === 'store') this.put(key, local, result.bytes, result.header, done);
     else if (local === undefined || (this.#undurable === 0 && !this.#failed)) done(undefined);
     // The copy at hand may still be on its way to the disk: written again, it is durable when the engine says so.
-    else this.put(key, local, readHeader(local), done);
+    else this.put(key, local, local, readHeader(local), done);
   }
 }

@@ -52,6 +52,7 @@ import { type CountName, registerMetrics } from './node-metrics.ts';
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeOptions } from './options.ts';
 import { PeerPolicy } from './peer-policy.ts';
 import { SHIPPED_POLICIES } from './policies.ts';
+import { LocalTrees } from './repair/local-trees.ts';
 import { Replica } from './replica.ts';
 import { Standing } from './standing.ts';
 import { dataDirectory, findIdentity, lockDirectory } from './store-directory.ts';
@@ -69,6 +70,7 @@ interface Parts {
   readonly file: IdentityFile;
   readonly policy: PeerPolicy;
   readonly lock: VfsLock;
+  readonly trees: LocalTrees | undefined;
 }
 
 export class CoterieNode implements KvNode {
@@ -116,9 +118,25 @@ export class CoterieNode implements KvNode {
       const file = new IdentityFile(vfs, directory, last);
       await file.change(() => ({ ...begun, actorEpoch: actor.actorEpoch }));
       const pace = new ForegroundPace(clock);
+      // A key with one replica has nothing to be compared with.
+      const trees =
+        topology.N === 1
+          ? undefined
+          : new LocalTrees({
+              topology,
+              self: members.self,
+              store: begun.storeId,
+              vfs,
+              directory,
+              clock,
+              pace,
+              warn,
+              damageShows: () => policies.damageShows(),
+            });
       const engine = await Engine.open({
         backgroundShare: () => pace.share(),
         ...options.engine,
+        ...(trees === undefined ? {} : { follower: trees }),
         directory: dataDirectory(directory),
         vfs,
         executor,
@@ -127,6 +145,7 @@ export class CoterieNode implements KvNode {
           log.log(event.level, event.name, event.detail);
         },
       });
+      await trees?.open(engine);
       if (!file.current.dataMade) await file.change((identity) => ({ ...identity, dataMade: true }));
 
       // These know each other: what a peer says changes the standing, and a change of standing is told to the peers.
@@ -177,7 +196,7 @@ export class CoterieNode implements KvNode {
         topology,
         members,
         standing,
-        store: new LocalStore(engine, leases, policies),
+        store: new LocalStore(engine, leases, policies, trees?.trees),
         leases,
         transport,
         encoder: new HotEncoder(),
@@ -198,7 +217,7 @@ export class CoterieNode implements KvNode {
         }
       };
       late.refusedBy = (): string | undefined => policy.refusedBy(transport)?.name;
-      return new CoterieNode({ options, core, file, policy, lock }, synchroniser);
+      return new CoterieNode({ options, core, file, policy, lock, trees }, synchroniser);
     } catch (error) {
       await lock.release();
       throw error;
@@ -329,7 +348,7 @@ export class CoterieNode implements KvNode {
   }
 
   async #stop(graceMs: number): Promise<void> {
-    const { core, file, lock } = this.#parts;
+    const { core, file, lock, trees } = this.#parts;
     await new Promise<void>((resolve) => {
       const timer = core.clock.after(graceMs, resolve);
       this.#operations.stop(() => {
@@ -340,6 +359,7 @@ export class CoterieNode implements KvNode {
     core.standing.end();
     this.#avoidance.stop();
     this.#synchroniser.stop();
+    trees?.stop();
     this.#parts.policy.stop();
     // What is still under way has had its time.
     core.wheel.close();
@@ -347,6 +367,7 @@ export class CoterieNode implements KvNode {
     await core.transport.close();
     const failed = core.store.engine.stats().state === 'failed';
     await core.store.engine.close();
+    if (!failed) await trees?.close(core.store.engine);
     const { counterUsed, latestMs } = core.leases;
     // An engine that has failed may have lost what it was given.
     if (!failed) await file.change((identity) => endCleanly(identity, counterUsed, latestMs));

@@ -22,7 +22,7 @@ export interface NodeEnvironment {
 }
 
 /** Engine settings that a node passes on. */
-export type EngineSettings = Partial<Omit<EngineOptions, 'directory' | 'vfs' | 'executor' | 'clock' | 'log'>>;
+export type EngineSettings = Partial<Omit<EngineOptions, 'directory' | 'vfs' | 'executor' | 'clock' | 'log' | 'follower'>>;
 
 export interface NodeLimits {
   /** Longest key in bytes; 1,024. */

@@ -12,6 +12,7 @@
  *   For a wiped disk the store id matters too: `newStoreId` then answers one that depends on the slot only; and with `coordinates` answering true
  *   the store does not wait for its peers' word.
  * - `counts`: "blank replica counted in R" answers true.
+ * - `damageShows`: "Merkle root unchanged by damage" answers false, so that a tree goes on saying what the store had before.
  */
 
 import type { MemberName, StoreId } from '../base/ids.ts';
@@ -45,6 +46,8 @@ export interface Policies {
   counts(synchronised: boolean): boolean;
   /** The same for coordinating writes. */
   coordinates(synchronised: boolean): boolean;
+  /** Whether damage makes the leaves of the hash tree around it unknown, and the range a debt. */
+  damageShows(): boolean;
 }
 
 export const SHIPPED_POLICIES: Policies = {
@@ -57,4 +60,5 @@ export const SHIPPED_POLICIES: Policies = {
   newStoreId: (drawn) => drawn,
   counts: (synchronised) => synchronised,
   coordinates: (synchronised) => synchronised,
+  damageShows: () => true,
 };

@@ -4,6 +4,7 @@
  *   <directory>/LOCK       held while a process uses the directory
  *   <directory>/identity   see cluster/membership/identity.ts
  *   <directory>/data/      the engine's
+ *   <directory>/trees-<n>  hash trees as of the engine's write n, see cluster/repair/tree-codec.ts
  *
  * Invariants: an identity is durable before the engine makes anything; a directory of another cluster, member or format is refused untouched;
  * data without an identity is refused, and an identity whose data is gone becomes a new store in the same slot.

@@ -118,7 +118,8 @@ export class WriteOperation implements WriteOut {
       this.#await(store.load(entry));
       return;
     }
-    let local = entry?.value;
+    const stored = entry?.value;
+    let local = stored;
     if (this.#gathered !== undefined) {
       const { content } = this.#gathered;
       if (content.bytes !== undefined) local = mergeContents(this.#core.policies, contentOf(local), content).bytes;
@@ -132,7 +133,7 @@ export class WriteOperation implements WriteOut {
     }
     const object = local === undefined ? emptyObject() : decodeObject(local, CHECKSUM);
     if (this.#gathered === undefined && this.#gatherFirst(object, local)) return;
-    this.#apply(object, local);
+    this.#apply(object, local, stored);
   }
 
   /** Whether the copies of others must be had first; then it has asked for them. */
@@ -172,7 +173,8 @@ export class WriteOperation implements WriteOut {
     return true;
   }
 
-  #apply(object: KvObject, local: Uint8Array | undefined): void {
+  /** @param stored this store's copy, where `local` may hold more */
+  #apply(object: KvObject, local: Uint8Array | undefined, stored: Uint8Array | undefined): void {
     const { clock, leases, policies, metrics } = this.#core;
     const own = policies.ownCopy(local);
     const seen = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
@@ -199,7 +201,7 @@ export class WriteOperation implements WriteOut {
         break;
     }
     metrics.counts.coordinated.add();
-    this.#replicate(applied.object, applied.existed);
+    this.#replicate(applied.object, applied.existed, stored);
   }
 
   #mutation(): Mutation {
@@ -216,7 +218,7 @@ export class WriteOperation implements WriteOut {
   }
 
   /** Hands the object to the engine and to the other primaries, and counts. */
-  #replicate(object: KvObject, existed: boolean): void {
+  #replicate(object: KvObject, existed: boolean, stored: Uint8Array | undefined): void {
     const { members, store, encoder, transport, topology, policies } = this.#core;
     const { replicas, diskKey, w } = this.#command;
     const bytes = encodeObject(object, CHECKSUM, lend);
@@ -225,7 +227,7 @@ export class WriteOperation implements WriteOut {
     this.#answer = this.#answerOf(object, existed, true);
     let handing = true;
     let refusal: CoterieError | undefined;
-    store.put(diskKey, bytes, readHeader(bytes), (error) => {
+    store.put(diskKey, stored, bytes, readHeader(bytes), (error) => {
       if (error === undefined) writeStep(state, acknowledged(own), this);
       else if (handing && error.outcome === 'none') refusal = error;
       else writeStep(state, { kind: 'failed', replica: own, code: error.code }, this);

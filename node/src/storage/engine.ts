@@ -33,8 +33,10 @@ import type { EngineOptions, Settings } from './options.ts';
 import { settingsOf } from './options.ts';
 import type { Recovered } from './recovery.ts';
 import { recover } from './recovery.ts';
+import { Replayed } from './replayed.ts';
 import { Snapshot, viewOf } from './snapshot.ts';
 import { StallGate } from './stall.ts';
+import type { View } from './tree.ts';
 import { poolFor, Tree } from './tree.ts';
 import { healed } from './heal.ts';
 import type { Acknowledge, Segment } from './wal/log.ts';
@@ -47,6 +49,7 @@ export type { EngineIterator, IterateOptions } from './iterate-options.ts';
 export type { CollectionPolicy } from './compaction/compact-job.ts';
 export type { DamagedRange } from './damage.ts';
 export type { EngineStats, VerifyReport } from './engine-stats.ts';
+export type { Replayed } from './replayed.ts';
 
 const BATCH_ENTRIES = 256;
 const BATCH_BYTES = 256 * 1024;
@@ -62,6 +65,8 @@ export class Engine {
   readonly #background: Background;
   readonly #gate: StallGate;
   readonly #space: DiskSpace;
+  /** What the log gave back at the start, where there is a follower who wants to know. */
+  readonly replayed: Replayed | undefined;
   #segment: Segment;
   #state: 'open' | 'failed' | 'closed' = 'open';
   #failure: CoterieError | undefined;
@@ -74,7 +79,7 @@ export class Engine {
     const pool = poolFor(settings.memtableBytes, settings.sealedMemtables);
     try {
       const recovered = await recover(settings.vfs, settings.directory, pool);
-      return new Engine(settings, recovered, pool);
+      return new Engine(options, settings, recovered, pool);
     } catch (error) {
       if (!isVfsError(error)) throw error;
       const code = error.code === 'NO_SPACE' ? 'DISK_FULL' : 'DISK_FAILED';
@@ -82,7 +87,7 @@ export class Engine {
     }
   }
 
-  private constructor(settings: Settings, recovered: Recovered, pool: Tree['pool']) {
+  private constructor(options: EngineOptions, settings: Settings, recovered: Recovered, pool: Tree['pool']) {
     this.#settings = settings;
     this.#lock = recovered.lock;
     this.#reads = new TableReads(settings);
@@ -93,6 +98,12 @@ export class Engine {
     const sealed = recovered.memtables.map(({ memtable, log }) => ({ memtable, log, finished: true })).reverse();
     this.#tree = new Tree(versions, pool, active, sealed, recovered.sequence);
     this.#lookup = new Lookup(this.#tree, this.#reads);
+    const reads = {
+      find: (key: ByteString, view: View): ReturnType<Lookup['find']> => this.#lookup.find(key, view),
+      load: (pending: Pending): Promise<void> => this.load(pending),
+    };
+    // Before anything is flushed: it shows what was in the tables.
+    if (options.follower !== undefined) this.replayed = new Replayed(this.#tree, reads, recovered.state.flushedSequence);
     this.#gate = new StallGate(settings.clock);
     this.#space = new DiskSpace(settings, (full) => {
       this.#spaceChanged(full);
@@ -285,12 +296,17 @@ export class Engine {
   }
 
   /**
-   * Declares that what damage took in `[from, to)` has been written again, or is given up: keys there that are not found are absent from now on.
+   * Declares that what damage took in `[from, to)` has been written again, or is given up: keys there that damage hid are absent from now on,
+   * whatever older tables hold for them.
    */
   async heal(from: ByteString, to: ByteString | undefined): Promise<void> {
     this.#check();
+    const { versions } = this.#tree;
     try {
-      await this.#tree.versions.apply((state) => ({ ...state, levels: healed(state.levels, this.#tree.versions.current, { from, to }) }));
+      // A compaction under way would put back what it read before.
+      await this.#background.exclusive(() =>
+        versions.apply((state) => ({ ...state, levels: healed(state.levels, versions.current, { from, to }) })),
+      );
     } catch (error) {
       throw this.#jobError(error);
     }
@@ -316,8 +332,14 @@ export class Engine {
     await this.#tree.versions.removed();
   }
 
-  /** Reads every table whole and reports what is damaged, and quarantines it. */
-  async verify(): Promise<VerifyReport> {
+  /** The tables now in use, by number, which only grows. */
+  tables(): readonly { readonly number: number; readonly bytes: number }[] {
+    const tables = this.#tree.versions.state.levels.flat().map(({ number, bytes }) => ({ number, bytes }));
+    return tables.sort((a, b) => a.number - b.number);
+  }
+
+  /** Reads every table whole, or those named, and reports what is damaged, and quarantines it. */
+  async verify(only?: ReadonlySet<number>): Promise<VerifyReport> {
     this.#check();
     const view = this.#tree.view();
     const damaged: DamagedRange[] = [];
@@ -325,11 +347,13 @@ export class Engine {
     let blocks = 0;
     let bytes = 0;
     try {
-      for (const { meta } of view.version.levels.flat()) {
+      for (const { meta, file } of view.version.levels.flat()) {
+        if (only?.has(meta.number) === false) continue;
         const result = await this.#settings.executor.run(verifyJob, { directory: this.#settings.directory, table: meta }, 'background');
         tables += 1;
         blocks += result.blocks;
         bytes += result.bytes;
+        for (const range of result.damaged) await this.#reads.quarantine(meta, file, range);
         damaged.push(...result.damaged, ...meta.holes);
       }
     } catch (error) {
@@ -348,6 +372,11 @@ export class Engine {
       filtered: this.#lookup.filtered,
       diskFull: this.#space.fills,
     });
+  }
+
+  /** The number of the last write taken. */
+  get sequence(): number {
+    return this.#tree.sequence;
   }
 
   /** The ranges that cannot be answered, as far as they were met. */
@@ -403,6 +432,7 @@ export class Engine {
     tree.active = new Memtable(tree.pool, tree.sequence);
     this.#segment = this.#log.begin(tree.active);
     this.#log.seal(segment);
+    this.#settings.follower.sealed(tree.sequence);
     this.#counters.seals += 1;
   }
 

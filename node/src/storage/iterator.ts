@@ -195,11 +195,11 @@ class TablesSource implements Source {
   #openBlock(ref: TableRef): Step {
     const { meta, file } = ref;
     const { index } = file;
-    if (index === undefined) {
-      if (file.brokenAt === undefined) return 'wait';
+    if (file.brokenAt !== undefined) {
       this.#report(ref, wholeTable(meta, file.brokenAt));
       return 'end';
     }
+    if (index === undefined) return 'wait';
     file.referenced = true;
     if (this.#block < 0) {
       this.#block = index.find(this.#range.from);

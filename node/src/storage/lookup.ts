@@ -110,10 +110,8 @@ export class Lookup {
     const { meta, file } = ref;
     if (meta.masks.length > 0 && anyContains(meta.masks, key)) return undefined;
     const { index } = file;
-    if (index === undefined) {
-      if (file.brokenAt !== undefined) throw new DamageError(wholeTable(meta, file.brokenAt), 'the table cannot be read');
-      return this.#pending(ref, TABLE_ITSELF);
-    }
+    if (file.brokenAt !== undefined) throw new DamageError(wholeTable(meta, file.brokenAt), 'the table cannot be read');
+    if (index === undefined) return this.#pending(ref, TABLE_ITSELF);
     file.referenced = true;
     this.#tables.push(file);
     if (file.filter !== undefined && !mayContain(file.filter, this.#hash)) {

@@ -4,6 +4,7 @@ import { CoterieError } from '../base/errors.ts';
 import type { Clock } from '../env/clock.ts';
 import type { Executor } from '../env/executor.ts';
 import type { Vfs } from '../env/vfs.ts';
+import { type Follower, NO_FOLLOWER } from './follower.ts';
 
 /**
  * `always`: a write is done when it is on the disk. `interval`: it is done when the operating system has it (so it survives the process),
@@ -67,6 +68,8 @@ export interface EngineOptions {
   /** Overwrite the memory of blocks that leave the cache, so that whoever keeps an entry beyond its turn is found out; for tests. */
   readonly poison?: boolean;
   readonly log?: (event: EngineEvent) => void;
+  /** Who keeps a summary of the content, see follower.ts. With one, `Engine.replayed` must be released. */
+  readonly follower?: Follower;
 }
 
 export type Settings = Required<Omit<EngineOptions, 'log'>> & { readonly log: (event: EngineEvent) => void };
@@ -124,5 +127,6 @@ export function settingsOf(options: EngineOptions): Settings {
     backgroundShare: options.backgroundShare ?? ((): number => 1),
     poison: options.poison ?? false,
     log: options.log ?? ((): void => undefined),
+    follower: options.follower ?? NO_FOLLOWER,
   };
 }

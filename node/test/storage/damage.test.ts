@@ -156,8 +156,8 @@ describe('a damaged block', () => {
     },
   );
 
-  it('is healed when its range was written again', async () => {
-    const process = await damagedStore('value 100 ');
+  it.each([false, true])('is healed when its range was written again (older values below: %s)', async (older) => {
+    const process = await damagedStore('value 100 ', older);
     const { damaged } = await readAll(process);
     const [range] = process.engine.stats().quarantined;
     const lost = damaged.at(-1) ?? 0;
@@ -172,6 +172,16 @@ describe('a damaged block', () => {
     expect(ranges).toEqual([]);
     expect(keys.length).toBe(KEYS - 1);
     expect((await process.timeline.run(process.engine.verify())).damaged).toEqual([]);
+  });
+
+  it('is quarantined by whoever verifies its table, before any reader meets it', async () => {
+    const process = await damagedStore('value 100 ');
+    const { engine, timeline } = process;
+    const [table] = engine.tables();
+    expect((await timeline.run(engine.verify(new Set([(table?.number ?? 0) + 1])))).tables).toBe(0);
+    expect(engine.quarantined()).toEqual([]);
+    const { damaged, tables } = await timeline.run(engine.verify(new Set([table?.number ?? 0])));
+    expect([tables, damaged.length, engine.quarantined()]).toEqual([1, 1, damaged]);
   });
 
   it('goes with its range when that is dropped', async () => {

@@ -12,6 +12,7 @@ import { asCoterieError, CoterieError } from '../../base/errors.ts';
 import { isVfsError } from '../../env/vfs.ts';
 import type { Entry } from '../entry.ts';
 import { isMalformed, MalformedError, Reader } from '../binary.ts';
+import type { DamagedRange } from '../damage.ts';
 import type { Settings } from '../options.ts';
 import { openBlock, openBlockInto, openedLength, TRAILER_BYTES } from '../sstable/codec.ts';
 import { decodeFooter, FOOTER_BYTES } from '../sstable/footer.ts';
@@ -173,6 +174,19 @@ export class TableReads {
     if (table.index !== undefined && !table.badBlocks.has(block)) this.#noteDamage(meta, table, block, table.index);
   }
 
+  /** Notes damage that a job found, unless it was met already. @throws CoterieError DISK_FAILED, CLOSED */
+  async quarantine(meta: TableMeta, table: TableFile, range: DamagedRange): Promise<void> {
+    if (table.index === undefined) await this.load(meta, table, TABLE_ITSELF);
+    const { index } = table;
+    if (index === undefined || table.brokenAt !== undefined) return;
+    for (let block = 0; block < index.count; block += 1) {
+      if (index.place(block).offset !== range.offset) continue;
+      this.scanFoundDamage(meta, table, block);
+      return;
+    }
+    this.#noteBroken(meta, table, range.offset, 'its content does not agree with itself');
+  }
+
   /** Closes the file and forgets everything in memory. */
   async forget(table: TableFile): Promise<void> {
     // Whoever read one of its blocks in this turn may still use it.
@@ -249,6 +263,7 @@ export class TableReads {
     // Whether a key is answered must not depend on what was read before.
     this.entries.clear();
     this.#settings.log({ level: 'error', name: 'block-damaged', detail: { file: range.file, offset: range.offset } });
+    this.#settings.follower.damaged();
   }
 
   #takeTurn(): void {
@@ -362,15 +377,16 @@ export class TableReads {
       table.file = undefined;
       await file?.close().catch(() => undefined);
       if (!isMalformed(error)) throw error;
-      table.brokenAt = at;
-      this.damagedBlocks += 1;
-      this.entries.clear();
-      this.#settings.log({
-        level: 'error',
-        name: 'table-damaged',
-        detail: { file: tableName(meta.number), offset: at, what: error.message },
-      });
+      this.#noteBroken(meta, table, at, error.message);
     }
+  }
+
+  #noteBroken(meta: TableMeta, table: TableFile, at: number, what: string): void {
+    table.brokenAt = at;
+    this.damagedBlocks += 1;
+    this.entries.clear();
+    this.#settings.log({ level: 'error', name: 'table-damaged', detail: { file: tableName(meta.number), offset: at, what } });
+    this.#settings.follower.damaged();
   }
 
   async #openFile(path: string): Promise<TableFile['file']> {

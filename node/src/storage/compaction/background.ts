@@ -129,7 +129,14 @@ export class Background {
   }
 
   /** Everything into the deepest level in use; with a policy, only tables that hold something to collect are rewritten. */
-  async compact(policy: CollectionPolicy | undefined): Promise<void> {
+  compact(policy: CollectionPolicy | undefined): Promise<void> {
+    return this.exclusive(async () => {
+      for (let level = 0; level < LEVELS; level += 1) await this.#compactLevel(level, policy);
+    });
+  }
+
+  /** Runs `work` while no compaction does. */
+  async exclusive(work: () => Promise<void>): Promise<void> {
     this.#manual += 1;
     const before = this.#manualTurn;
     let finish: () => void = () => undefined;
@@ -139,7 +146,7 @@ export class Background {
     await before;
     try {
       while (this.#compacting !== undefined) await this.#compacting;
-      for (let level = 0; level < LEVELS; level += 1) await this.#compactLevel(level, policy);
+      await work();
     } catch (error) {
       throw this.#failed(error);
     } finally {
@@ -212,7 +219,7 @@ export class Background {
   }
 
   async #flush(sealed: Sealed): Promise<void> {
-    const { directory, executor } = this.#settings;
+    const { directory, executor, follower } = this.#settings;
     const { memtable } = sealed;
     const { versions } = this.#tree;
     const number = versions.nextNumber();
@@ -223,6 +230,7 @@ export class Background {
         const result = await executor.run(flushJob, { directory, number, format: this.#format(0), slabs }, 'urgent');
         table = result.table;
       }
+      await follower.flushing(memtable.lastSequence);
       await versions.apply(
         (state) => {
           const masked = memtable.drops.length === 0 ? state.levels : state.levels.map((level) => maskTables(level, memtable.drops));
@@ -240,6 +248,7 @@ export class Background {
       await this.#discard([number]);
       throw error;
     }
+    follower.flushed(memtable.lastSequence);
     this.counters.flushes += 1;
     this.counters.flushedBytes += table?.bytes ?? 0;
     const log = typeof sealed.log === 'number' ? sealed.log : sealed.log.number;
@@ -364,6 +373,7 @@ export class Background {
           name: 'damage-carried',
           detail: { ranges: result.holes.length, file: result.holes[0]?.file ?? '' },
         });
+        this.#settings.follower.damaged();
       }
     } catch (error) {
       await this.#discard(numbers);

@@ -1,0 +1,24 @@
+/**
+ * Somebody who keeps a summary of the whole content beside the store (the node's hash trees), and wants to find it valid after a restart.
+ *
+ * The content after write number `sequence` is always the same: a summary of it that was written down with that number can be trusted at the
+ * next start if the tables hold nothing later, and the log at least as much. `Engine.replayed` then answers what came behind it.
+ */
+export interface Follower {
+  /** The active memtable was sealed: it ends with write number `sequence`, and nothing later was taken. Called within that write's turn. */
+  sealed(sequence: number): void;
+  /** The tables are about to hold everything up to `sequence`: the manifest says so only after this has resolved. It never rejects. */
+  flushing(sequence: number): Promise<void>;
+  /** The manifest says it. */
+  flushed(sequence: number): void;
+  /** Damage was met: `Engine.quarantined` tells where. */
+  damaged(): void;
+}
+
+/** Nobody. */
+export const NO_FOLLOWER: Follower = {
+  sealed: () => undefined,
+  flushing: () => Promise.resolve(),
+  flushed: () => undefined,
+  damaged: () => undefined,
+};
