@@ -8,6 +8,8 @@ import type { Clock, Timer } from '../env/clock.ts';
 
 const TICK_MS = 8;
 const SLOTS = 512;
+/** In place of the tick that the timer is set for: none will be any more. */
+const CLOSED = -1;
 /** In place of a tick: out of the wheel, about to run. */
 const EXPIRING = -1;
 
@@ -86,7 +88,7 @@ export class Deadlines {
   close(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-    this.#armed = -1;
+    this.#armed = CLOSED;
   }
 
   #arm(tick: number): void {
@@ -104,8 +106,11 @@ export class Deadlines {
     const from = Math.max(this.#served + 1, now - SLOTS + 1);
     this.#served = now;
     for (let tick = from; tick <= now; tick += 1) this.#expireSlot(tick % SLOTS, now);
-    // Expired deadlines may have added others, and closed the wheel.
-    if (this.#count > 0 && this.#armed === Infinity) this.#arm(this.#nextTick());
+    // What expired may have added others, later ones than those that were there before, and may have closed the wheel.
+    if (this.#count > 0 && this.#armed !== CLOSED) {
+      const next = this.#nextTick();
+      if (next < this.#armed) this.#arm(next);
+    }
   }
 
   /** Takes out all that is due before any of it runs, because what runs may add and remove. */

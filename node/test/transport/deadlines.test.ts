@@ -103,4 +103,20 @@ describe('Deadlines', () => {
     await clock.advance(LATE_MS);
     expect(deadline.expiredMs).toBeDefined();
   });
+
+  test('one that is added while another expires holds up none that is due before it', async () => {
+    const clock = new VirtualClock();
+    const deadlines = new Deadlines(clock);
+    const startMs = clock.monotonicMs();
+    const far = new Noted(clock, startMs + 3000);
+    const first = new Noted(clock, startMs + 100, () => {
+      deadlines.add(far, far.atMs);
+    });
+    const near = new Noted(clock, startMs + 200);
+    for (const deadline of [first, near]) deadlines.add(deadline, deadline.atMs);
+    await clock.advance(1000);
+    expect(near.expiredMs).toBeLessThanOrEqual(near.atMs + 2 * LATE_MS);
+    await clock.advance(5000);
+    expect(far.expiredMs).toBeLessThanOrEqual(far.atMs + 2 * LATE_MS);
+  });
 });
