@@ -5,9 +5,10 @@ import { cluster } from './cluster.ts';
 import { engine } from './engine.ts';
 import { http } from './http.ts';
 import { report, type Row } from './measure.ts';
+import { overload } from './overload.ts';
 import { resp } from './resp.ts';
 
-const BENCHMARKS: Readonly<Record<string, () => Promise<Row[]>>> = { engine, resp, http, cluster, big };
+const BENCHMARKS: Readonly<Record<string, () => Promise<Row[]>>> = { engine, resp, http, cluster, big, overload };
 
 const name = process.argv[2] ?? '';
 const run = BENCHMARKS[name];

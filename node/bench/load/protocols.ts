@@ -66,4 +66,14 @@ const etcd: Protocol = {
   },
 };
 
-export const PROTOCOLS: Readonly<Record<string, Protocol>> = { resp, etcd };
+const http: Protocol = {
+  get: (key) => Buffer.from(`GET /v1/kv/default/${key} HTTP/1.1\r\nHost: localhost\r\n\r\n`, 'latin1'),
+  set: (key, value) =>
+    Buffer.concat([
+      Buffer.from(`PUT /v1/kv/default/${key} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${value.length}\r\n\r\n`, 'latin1'),
+      value,
+    ]),
+  replyLength: (bytes, from) => etcd.replyLength(bytes, from),
+};
+
+export const PROTOCOLS: Readonly<Record<string, Protocol>> = { resp, etcd, http };
