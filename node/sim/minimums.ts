@@ -17,6 +17,8 @@ export const MINIMUMS: Readonly<Record<string, number>> = {
   forwards: 30,
   gathers: 30,
   hedges: 30,
+  'shed before effect': 30,
+  waited: 30,
   leasesRenewed: 30,
   entriesCopied: 30,
   damagedReads: 30,

@@ -15,6 +15,7 @@ import { checkConvergence, type ReplicaCopy } from './checkers/convergence.ts';
 import { checkBounds, checkSiblingCount } from './checkers/bounds.ts';
 import { checkAnswers } from './checkers/disk-answers.ts';
 import { checkNoReturn } from './checkers/no-return.ts';
+import { checkRefusals } from './checkers/refusals.ts';
 import { checkScan } from './checkers/scan.ts';
 import { checkSiblings } from './checkers/siblings.ts';
 import { checkOverlap, checkSurvival, type Violation } from './checkers/survival.ts';
@@ -217,6 +218,7 @@ class Run {
       return;
     }
     this.#report([
+      ...checkRefusals(history, read),
       ...checkSiblings(history, read),
       ...checkSiblingCount(read.key, read.node, read.versions.length),
       ...checkNoReturn(history, read, final),
@@ -286,7 +288,10 @@ class Run {
       return;
     }
     this.#report(checkConvergence(key, copies));
-    for (const copy of copies) this.#report(checkAnswers(this.history, { key, node: copy.node, versions: copy.versions }));
+    for (const copy of copies) {
+      const shown = { key, node: copy.node, versions: copy.versions };
+      this.#report([...checkAnswers(this.history, shown), ...checkRefusals(this.history, shown)]);
+    }
   }
 
   /** A whole scan, which must show exactly what the reads showed. */
@@ -360,6 +365,7 @@ function settingsOf(plan: Plan, topology: Topology, name: string): Omit<NodeOpti
     name: memberName(name),
     topology,
     directory: '/data',
+    ...(plan.admission === undefined ? {} : { limits: plan.admission }),
     engine: {
       fsync: plan.fsync,
       memtableBytes: plan.memtableBytes,

@@ -156,7 +156,10 @@ async function startNode(settings: NodeSettings): Promise<RunningNode> {
       resp.finish();
       return respListener.close();
     });
-    const server = createServer(HTTP_SERVER_OPTIONS, httpCallback({ node, gate, log, metrics }));
+    const server = createServer(
+      HTTP_SERVER_OPTIONS,
+      httpCallback({ node, gate, log, metrics, after: (delayMs, fn) => clock.after(delayMs, fn) }),
+    );
     server.on('clientError', answerMalformed);
     server.maxConnections = settings.maxConnections;
     const httpPort = await listen(server, host, settings.httpPort ?? member.address.httpPort);

@@ -45,6 +45,7 @@ interface ReadAnswer {
 }
 
 const MOST_ATTEMPTS = 4;
+const CROWD_CHANCE = 0.3;
 
 function then<T, U>(maybe: Maybe<T>, use: (value: T) => U): Maybe<U> {
   return maybe instanceof Promise ? maybe.then(use) : use(maybe);
@@ -99,8 +100,15 @@ export class Client {
     const { plan, world } = this.#parts;
     for (let done = 0; done < plan.operations && !until(); done += 1) {
       await world.sleep(this.#dice.fraction() * 2 * plan.thinkMs);
-      await this.#one(this.#dice.pick(plan.keys));
+      if (plan.admission !== undefined && this.#dice.chance(CROWD_CHANCE)) await this.#crowd();
+      else await this.#one(this.#dice.pick(plan.keys));
     }
+  }
+
+  /** More operations at once than the nodes of such a plan take on. */
+  async #crowd(): Promise<void> {
+    const { plan } = this.#parts;
+    await Promise.all(Array.from({ length: this.#dice.between(3, 8) }, () => this.#one(this.#dice.pick(plan.keys))));
   }
 
   async #one(key: PlannedKey): Promise<void> {
@@ -285,6 +293,7 @@ export class Client {
   #complain(reply: Reply<unknown>): void {
     const { coverage, machines } = this.#parts;
     coverage.add(reply.kind === 'error' ? `failed with ${reply.error.code}` : `requests ${reply.kind}`);
+    if (reply.kind === 'error' && reply.error.code === 'BUSY' && reply.error.outcome === 'none') coverage.add('shed before effect');
     if (this.#dice.chance(0.7)) this.#home = this.#dice.pick(machines);
   }
 }

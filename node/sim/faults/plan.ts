@@ -16,7 +16,9 @@
  */
 
 import type { FsyncPolicy } from '../../src/storage/options.ts';
-import type { Dice } from '../world/dice.ts';
+import { Dice } from '../world/dice.ts';
+
+const ADMISSION_STREAM = 0x6164;
 
 export const FAULTS = [
   'kill',
@@ -94,6 +96,8 @@ export interface Plan {
   readonly linkDelayUs: number;
   /** How long a sync takes when the disk is well. */
   readonly syncMs: number;
+  /** Bounds so small that the clients, who then come in crowds, overload every node; undefined where they are the usual ones. */
+  readonly admission: { readonly operations: number; readonly waiting: number } | undefined;
 }
 
 /** Draws the plan of a seed. */
@@ -149,7 +153,13 @@ export function drawPlan(seed: number, dice: Dice): Plan {
     skewMs: faults.has('clock-jump') || faults.has('clock-drift') ? dice.pick([50, 400, 2000]) : dice.between(0, 10),
     linkDelayUs: dice.pick([100, 400, 2000]),
     syncMs: dice.pick([0.3, 2, 8]),
+    admission: drawAdmission(new Dice(seed, ADMISSION_STREAM)),
   };
+}
+
+/** From a stream of its own, so that it shifts nothing else. */
+function drawAdmission(dice: Dice): Plan['admission'] {
+  return dice.oneIn(5) ? { operations: dice.between(1, 3), waiting: dice.between(0, 4) } : undefined;
 }
 
 function quorums(n: number, dice: Dice): readonly [number, number] {

@@ -13,6 +13,7 @@
  * | read repair dropped | convergence |
  * | retry makes a second dot | siblings |
  * | blank replica counted in R | quorum-overlap |
+ * | shed after effect | refusals |
  * | torn tail accepted | disk-answers |
  * | fsync retried after failure | disk-answers: the log misses frames that were told to be synced |
  */
@@ -70,6 +71,15 @@ export const MUTANTS: readonly Mutant[] = [
   { name: 'read repair dropped', checker: 'convergence', seams: byPolicy({ repairs: () => false }) },
   { name: 'retry makes a second dot', checker: 'siblings', seams: byPolicy({ operation: () => undefined }) },
   { name: 'blank replica counted in R', checker: 'quorum-overlap', seams: byPolicy({ counts: () => true }) },
+  {
+    name: 'shed after effect',
+    checker: 'refusals',
+    seams: byPolicy({
+      shed: (begin) => {
+        begin();
+      },
+    }),
+  },
   {
     name: 'torn tail accepted',
     checker: 'disk-answers',

@@ -16,10 +16,10 @@ export class Answer<T> implements Sink<T> {
   #error: CoterieError | undefined;
   #resolve: ((value: T) => void) | undefined;
   #reject: ((error: CoterieError) => void) | undefined;
-  readonly #ended: (() => void) | undefined;
+  readonly #ended: ((error?: CoterieError) => void) | undefined;
 
   /** @param ended runs once, when the result is there */
-  constructor(ended?: () => void) {
+  constructor(ended?: (error?: CoterieError) => void) {
     this.#ended = ended;
   }
 
@@ -35,7 +35,7 @@ export class Answer<T> implements Sink<T> {
     if (this.#state !== 'open') return;
     this.#state = 'error';
     this.#error = error;
-    this.#ended?.();
+    this.#ended?.(error);
     this.#reject?.(error);
   }
 

@@ -1,8 +1,8 @@
 /**
  * The operations of clients at the node that received them: checked, admitted, placed, and handed to a read or a write operation.
  *
- * Invariants: nothing is done for a request that fails its checks; at most `limits.operations` are under way, further ones are refused with BUSY
- * before any effect; whatever is answered or thrown within the call costs no promise.
+ * Invariants: nothing is done for a request that fails its checks or is not admitted (admission.ts); what waits for its beginning owns its bytes;
+ * whatever is answered or thrown within the call costs no promise.
  */
 
 import type { ByteString } from '../base/bytes.ts';
@@ -36,7 +36,7 @@ import { NEVER_WRITTEN, ObjectRead, versionsIn } from './read-result.ts';
 import { ReadOperation } from './read-operation.ts';
 import { checkCount, checkExpiry, checkKey, checkPair, timeoutOf } from './request-checks.ts';
 import { scanPage } from './scan-operation.ts';
-import { operationIdOf, type WriteAnswer, type WriteCommand } from './write-command.ts';
+import { operationIdOf, owned, type WriteAnswer, type WriteCommand } from './write-command.ts';
 import { WriteRouter } from './write-router.ts';
 
 const NO_BYTES = new Uint8Array(0);
@@ -44,7 +44,6 @@ const COUNT_PAGE = 4096;
 const FIRST_TOKEN = '\0'.repeat(TOKEN_BYTES);
 /** Rounds of one SCAN call that find too few keys. */
 const MOST_ROUNDS = 16;
-const BUSY_RETRY_MS = 50;
 
 /** Turns the content that a read ends with into the client's answer. */
 class ReadSink implements Sink<Content> {
@@ -53,7 +52,7 @@ class ReadSink implements Sink<Content> {
   readonly #bucket: BucketDefinition;
   readonly #key: ByteString;
 
-  constructor(core: NodeCore, bucket: BucketDefinition, key: ByteString, ended: () => void) {
+  constructor(core: NodeCore, bucket: BucketDefinition, key: ByteString, ended: (error?: CoterieError) => void) {
     this.#core = core;
     this.#bucket = bucket;
     this.#key = key;
@@ -88,28 +87,10 @@ export class ClientOperations {
   readonly #core: NodeCore;
   readonly #buckets: ReadonlyMap<string, BucketDefinition>;
   readonly #placed: PlacedKey = { diskKey: '', partition: 0 as PartitionId };
-  readonly #ended = (): void => {
-    this.#underWay -= 1;
-    if (this.#underWay === 0) this.#idle?.();
-  };
-  #underWay = 0;
-  #stopping = false;
-  #idle: (() => void) | undefined;
 
   constructor(core: NodeCore) {
     this.#core = core;
     this.#buckets = new Map(core.topology.buckets.map((bucket) => [bucket.name, bucket]));
-  }
-
-  get underWay(): number {
-    return this.#underWay;
-  }
-
-  /** Refuses what comes from now on. `idle` runs when nothing is under way any more, perhaps at once. */
-  stop(idle: () => void): void {
-    this.#stopping = true;
-    this.#idle = idle;
-    if (this.#underWay === 0) idle();
   }
 
   bucket(name: string): BucketDefinition | undefined {
@@ -117,28 +98,49 @@ export class ClientOperations {
   }
 
   get(bucketName: string, key: ByteString, options: ReadOptions): Maybe<ReadResult> {
-    const { topology, limits, metrics, clock, members, standing, pace } = this.#core;
+    const { topology, limits, clock, admission } = this.#core;
     const bucket = this.#bucketOf(bucketName);
     checkKey(key, limits);
     const r = readQuorum(bucket, topology.N, options.r, options.quorum);
     const timeoutMs = timeoutOf(options.timeoutMs, limits);
-    this.#admit();
+    const startMs = clock.monotonicMs();
+    admission.check(startMs);
+    return this.#read(bucket, key, r, timeoutMs, startMs, false);
+  }
+
+  /** @param inner part of an operation that has begun */
+  #read(bucket: BucketDefinition, key: ByteString, r: number, timeoutMs: number, startMs: number, inner: boolean): Maybe<ReadResult> {
+    const { topology, metrics, clock, members, standing, pace, admission } = this.#core;
     metrics.counts.reads.add();
     const { diskKey, partition } = placeKey(topology, bucket.id, key, this.#placed);
     const replicas = primaries(topology, partition);
     if (replicas.length === 1 && replicas[0] === members.self && standing.countsInReads()) {
-      const at = this.#readAlone(bucket, key, diskKey);
+      const at = this.#readAlone(bucket, key, diskKey, startMs);
       if (at !== undefined) return at;
     }
-    const startMs = clock.monotonicMs();
-    this.#underWay += 1;
-    const sink = new ReadSink(this.#core, bucket, key, () => {
+    let begun = inner || admission.enters(startMs);
+    const sink = new ReadSink(this.#core, bucket, key, (error) => {
+      if (!begun) return;
       const tookMs = clock.monotonicMs() - startMs;
       metrics.readMs.observe(tookMs);
       pace.observe(tookMs);
-      this.#ended();
+      if (!inner) admission.ended(tookMs, error);
     });
-    new ReadOperation(this.#core, { diskKey, replicas, r, timeoutMs }, sink).start();
+    if (begun) {
+      new ReadOperation(this.#core, { diskKey, replicas, r, timeoutMs }, sink).start();
+    } else {
+      admission.wait({
+        arrivedMs: startMs,
+        deadlineMs: startMs + timeoutMs,
+        begin: (leftMs) => {
+          begun = true;
+          new ReadOperation(this.#core, { diskKey, replicas, r, timeoutMs: leftMs }, sink).start();
+        },
+        refused: (error) => {
+          sink.fail(error);
+        },
+      });
+    }
     return sink.answer.take();
   }
 
@@ -163,8 +165,7 @@ export class ClientOperations {
     const from = tokenOfCursor(cursor);
     if (from === undefined) throw new CoterieError('REQUEST_INVALID', 'a cursor is one that an earlier answer gave, or 0 to start');
     readQuorum(bucket, this.#core.topology.N, undefined, undefined);
-    this.#admit();
-    this.#underWay += 1;
+    await this.#enter(options);
     try {
       this.#core.metrics.counts.scans.add();
       const startMs = this.#core.clock.monotonicMs();
@@ -178,15 +179,14 @@ export class ClientOperations {
         if (keys.length >= count || round === MOST_ROUNDS) return { cursor: cursorOfToken(at), keys };
       }
     } finally {
-      this.#ended();
+      this.#core.admission.ended(undefined);
     }
   }
 
   async count(bucketName: string, options: ScanOptions): Promise<number> {
     const bucket = this.#bucketOf(bucketName);
     readQuorum(bucket, this.#core.topology.N, undefined, undefined);
-    this.#admit();
-    this.#underWay += 1;
+    await this.#enter(options);
     try {
       const startMs = this.#core.clock.monotonicMs();
       let total = 0;
@@ -197,7 +197,7 @@ export class ClientOperations {
       }
       return total;
     } finally {
-      this.#ended();
+      this.#core.admission.ended(undefined);
     }
   }
 
@@ -213,9 +213,8 @@ export class ClientOperations {
   }
 
   /** The only replica is here: the answer needs nobody else, unless the disk must be read. */
-  #readAlone(bucket: BucketDefinition, key: ByteString, diskKey: ByteString): ReadResult | undefined {
+  #readAlone(bucket: BucketDefinition, key: ByteString, diskKey: ByteString, startMs: number): ReadResult | undefined {
     const { topology, store, clock, metrics } = this.#core;
-    const startMs = clock.monotonicMs();
     try {
       const entry = store.tryGet(diskKey);
       if (entry instanceof Pending) return undefined;
@@ -238,7 +237,7 @@ export class ClientOperations {
     keepTtl: boolean,
     options: WriteOptions,
   ): Maybe<WriteAnswer> {
-    const { topology, limits, metrics, clock, pace } = this.#core;
+    const { topology, limits, metrics, clock, pace, admission } = this.#core;
     const bucket = this.#bucketOf(bucketName);
     checkKey(key, limits);
     checkPair(key, value, limits);
@@ -247,21 +246,38 @@ export class ClientOperations {
     const operationId = operationIdOf(options.operationId);
     // On the wire an empty context means none, and none means a blind write.
     if (options.context?.length === 0) throw new CoterieError('CONTEXT_BROKEN', 'broken context: it is empty', { outcome: 'none' });
-    this.#admit();
+    const startMs = clock.monotonicMs();
+    admission.check(startMs);
     metrics.counts.writes.add();
     const { diskKey, partition } = placeKey(topology, bucket.id, key, this.#placed);
     const replicas = primaries(topology, partition);
     const { context } = options;
     const command: WriteCommand = { bucket, key, diskKey, replicas, kind, value, expireAtMs, keepTtl, w, context, operationId, timeoutMs };
-    const startMs = clock.monotonicMs();
-    this.#underWay += 1;
-    const answer = new Answer<WriteAnswer>(() => {
+    let begun = admission.enters(startMs);
+    const answer = new Answer<WriteAnswer>((error) => {
+      if (!begun) return;
       const tookMs = clock.monotonicMs() - startMs;
       metrics.writeMs.observe(tookMs);
       pace.observe(tookMs);
-      this.#ended();
+      admission.ended(tookMs, error);
     });
-    new WriteRouter(this.#core, command, this.#counting(answer)).start();
+    if (begun) {
+      new WriteRouter(this.#core, command, this.#counting(answer)).start();
+    } else {
+      const waiting = owned(command);
+      admission.wait({
+        arrivedMs: startMs,
+        deadlineMs: startMs + timeoutMs,
+        begin: (leftMs) => {
+          begun = true;
+          new WriteRouter(this.#core, { ...waiting, timeoutMs: leftMs }, this.#counting(answer)).start();
+        },
+        refused: (error) => {
+          metrics.counts.writesFailed.add();
+          answer.fail(error);
+        },
+      });
+    }
     return answer.take();
   }
 
@@ -275,7 +291,6 @@ export class ClientOperations {
         counts.writesFailed.add();
         if (error.code === 'TIMEOUT') counts.timeouts.add();
         if (error.code === 'NO_QUORUM') counts.noQuorum.add();
-        if (error.code === 'BUSY') counts.busy.add();
         answer.fail(error);
       },
     };
@@ -288,15 +303,17 @@ export class ClientOperations {
     startMs: number,
     options: ScanOptions,
   ): Promise<{ readonly keys: readonly ByteString[]; readonly next: ByteString }> {
-    const { clock, limits } = this.#core;
+    const { topology, clock, limits } = this.#core;
     const remaining = Math.floor(startMs + timeoutOf(options.timeoutMs, limits) - clock.monotonicMs());
     if (remaining < 1) throw new CoterieError('TIMEOUT', 'the keys could not be listed in time');
+    const r = readQuorum(bucket, topology.N, undefined, undefined);
     return scanPage(this.#core, {
       bucket,
       from,
       count: Math.max(1, count),
       timeoutMs: remaining,
-      isLive: async (key) => (await this.get(bucket.name, key, { timeoutMs: remaining })).versions.length > 0,
+      // No operation of its own: it would wait for the one that waits for it.
+      isLive: async (key) => (await this.#read(bucket, key, r, remaining, clock.monotonicMs(), true)).versions.length > 0,
     });
   }
 
@@ -306,10 +323,21 @@ export class ClientOperations {
     throw new CoterieError('BUCKET_UNKNOWN', `there is no bucket ${JSON.stringify(name.slice(0, 64))}`, { outcome: 'none' });
   }
 
-  #admit(): void {
-    if (this.#stopping) throw new CoterieError('CLOSED', 'the node is stopping', { outcome: 'none' });
-    if (this.#underWay < this.#core.limits.operations) return;
-    this.#core.metrics.counts.busy.add();
-    throw new CoterieError('BUSY', 'too many operations are under way on this node', { outcome: 'none', retryAfterMs: BUSY_RETRY_MS });
+  /** Begins a scan, now or when it is its turn. @throws CoterieError CLOSED, BUSY */
+  async #enter(options: ScanOptions): Promise<void> {
+    const { admission, clock, limits } = this.#core;
+    const startMs = clock.monotonicMs();
+    admission.check(startMs);
+    if (admission.enters(startMs)) return;
+    await new Promise<void>((resolve, reject) => {
+      admission.wait({
+        arrivedMs: startMs,
+        deadlineMs: startMs + timeoutOf(options.timeoutMs, limits),
+        begin: () => {
+          resolve();
+        },
+        refused: reject,
+      });
+    });
   }
 }

@@ -7,6 +7,7 @@ import type { Clock } from '../env/clock.ts';
 import type { Topology } from '../cluster/ring/topology.ts';
 import type { HotEncoder } from '../transport/messages/hot-encoder.ts';
 import type { Transport } from '../transport/transport.ts';
+import type { Admission } from './admission.ts';
 import type { ForegroundPace } from './foreground-pace.ts';
 import type { Hedging } from './hedging.ts';
 import type { Leases } from './leases.ts';
@@ -32,6 +33,7 @@ export interface NodeCore {
   /** How much repair, moves and compaction may do beside the clients' operations. */
   readonly pace: ForegroundPace;
   readonly wheel: TimerWheel;
+  readonly admission: Admission;
   readonly clock: Clock;
   readonly policies: Policies;
   readonly limits: NodeLimits;

@@ -9,6 +9,7 @@
  */
 
 import type { ByteString } from '../base/bytes.ts';
+import type { CoterieError } from '../base/errors.ts';
 
 /** An answer given at once where everything needed is in this process's memory, else a promise of it. */
 export type Maybe<T> = T | Promise<T>;
@@ -168,6 +169,10 @@ export interface NodeStats {
   readonly uptimeMs: number;
   /** Client operations under way on this node. */
   readonly operationsInFlight: number;
+  /** Client operations that wait for their beginning. */
+  readonly operationsWaiting: number;
+  /** How many may be under way now: it follows what the node sustains. */
+  readonly operationsLimit: number;
   /** Counts since start, by metric name (`reads`, `writes`, `readRepairs`, `hedges`, `forwards`, `busy`, `timeouts`, …). */
   readonly counters: Readonly<Record<string, number>>;
   readonly synchronisation: SynchronisationView;
@@ -208,6 +213,8 @@ export interface KvNode {
   scan(bucket: string, cursor: string, count: number, options: ScanOptions): Promise<ScanResult>;
   /** Live keys of the bucket, by asking enough replicas of every partition: it reads the whole bucket. */
   count(bucket: string, options: ScanOptions): Promise<number>;
+  /** Why an operation on a key that came now would be refused for want of time (BUSY); undefined where it would not. Costs next to nothing. */
+  refusal(): CoterieError | undefined;
   local(bucket: string, key: ByteString): Promise<LocalCopy>;
   cluster(): ClusterView;
   ring(): RingView;

@@ -6,7 +6,7 @@
  */
 
 import type { ByteString } from '../base/bytes.ts';
-import { asCoterieError } from '../base/errors.ts';
+import { asCoterieError, type CoterieError } from '../base/errors.ts';
 import { beginBoot, bootSequence, endCleanly } from '../cluster/membership/boot.ts';
 import type { Listener } from '../env/network.ts';
 import type { VfsLock } from '../env/vfs.ts';
@@ -17,7 +17,9 @@ import { HotEncoder } from '../transport/messages/hot-encoder.ts';
 import { MESSAGE, PROMPT } from '../transport/messages/message-type.ts';
 import { decodeCopyQuestion, decodeListQuestion, encodeCopyAnswer, encodeListAnswer } from '../transport/messages/ranges.ts';
 import type { IncomingRequest } from '../transport/request.ts';
+import { limitsForPeers } from '../transport/limits.ts';
 import { Transport } from '../transport/transport.ts';
+import { Admission } from './admission.ts';
 import { Avoidance } from './avoidance.ts';
 import { ClientOperations } from './client-operations.ts';
 import { copyPage } from './copy-source.ts';
@@ -49,7 +51,7 @@ import { listOwn } from './listing.ts';
 import { LocalStore } from './local-store.ts';
 import { Members } from './members.ts';
 import { type CountName, registerMetrics } from './node-metrics.ts';
-import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type NodeOptions } from './options.ts';
+import { DEFAULT_LIMITS, DEFAULT_TIMINGS, mostOperations, type NodeOptions } from './options.ts';
 import { PeerPolicy } from './peer-policy.ts';
 import { SHIPPED_POLICIES } from './policies.ts';
 import { LocalTrees } from './repair/local-trees.ts';
@@ -187,11 +189,14 @@ export class CoterieNode implements KvNode {
         clock,
         random,
         handshake: policy,
+        limits: limitsForPeers(topology.members.length - 1),
         prompt: PROMPT,
         log: (event) => {
           log.log('info', `peer-${event.kind}`, { ...event });
         },
       });
+      const limits = { ...DEFAULT_LIMITS, ...options.limits };
+      const bounds = { operations: mostOperations(limits), waiting: limits.waiting };
       const core: NodeCore = {
         topology,
         members,
@@ -205,7 +210,8 @@ export class CoterieNode implements KvNode {
         wheel: new TimerWheel(clock, TICK_MS),
         clock,
         policies,
-        limits: { ...DEFAULT_LIMITS, ...options.limits },
+        limits,
+        admission: new Admission({ clock, bounds, metrics, policies }),
         metrics,
         warn,
       };
@@ -253,6 +259,10 @@ export class CoterieNode implements KvNode {
     return this.#operations.count(bucket, options);
   }
 
+  refusal(): CoterieError | undefined {
+    return this.#parts.core.admission.refusal();
+  }
+
   local(bucket: string, key: ByteString): Promise<LocalCopy> {
     return this.#operations.local(bucket, key);
   }
@@ -293,7 +303,9 @@ export class CoterieNode implements KvNode {
       boot: bootSequence(boot),
       actorEpoch,
       uptimeMs: Math.floor(core.clock.monotonicMs() - this.#openedMs),
-      operationsInFlight: this.#operations.underWay,
+      operationsInFlight: core.admission.underWay,
+      operationsWaiting: core.admission.waiting,
+      operationsLimit: core.admission.limit,
       counters: Object.fromEntries(names.map((name) => [name, core.metrics.counts[name].value()])),
       synchronisation: this.#synchroniser.view(),
       engine: { ...core.store.engine.stats() },
@@ -351,7 +363,7 @@ export class CoterieNode implements KvNode {
     const { core, file, lock, trees } = this.#parts;
     await new Promise<void>((resolve) => {
       const timer = core.clock.after(graceMs, resolve);
-      this.#operations.stop(() => {
+      core.admission.stop(() => {
         timer.cancel();
         resolve();
       });

@@ -31,8 +31,13 @@ export interface NodeLimits {
   readonly pairBytes: number;
   /** Deadline of an operation that names none, in ms; 5,000. */
   readonly timeoutMs: number;
-  /** Client operations under way at once; more are refused with BUSY. 16,384. */
+  /**
+   * Client operations under way at once, at most: fewer where the node does not sustain so many, and no more than pairs of the largest size fit in
+   * 256 MiB. 16,384.
+   */
   readonly operations: number;
+  /** Client operations that wait for their beginning; more are refused with BUSY. 1,024. */
+  readonly waiting: number;
   /** Requests of peers under way at once; more are refused with BUSY. 16,384. */
   readonly peerRequests: number;
 }
@@ -64,11 +69,20 @@ export interface NodeOptions {
   readonly policies?: Partial<Policies>;
 }
 
+/** What the operations under way may hold together, in bytes, if every one has the largest pair. */
+const OPERATION_BYTES = 256 * 1024 * 1024;
+
+/** The most operations that may be under way, however well the node sustains them. */
+export function mostOperations(limits: Pick<NodeLimits, 'operations' | 'pairBytes'>): number {
+  return Math.min(limits.operations, Math.floor(OPERATION_BYTES / limits.pairBytes));
+}
+
 export const DEFAULT_LIMITS: NodeLimits = {
   keyBytes: 1024,
   pairBytes: 10_240,
   timeoutMs: 5000,
   operations: 16_384,
+  waiting: 1024,
   peerRequests: 16_384,
 };
 

@@ -11,6 +11,7 @@
  * - `bootActor`: "dot reused after amnesia" answers an actor that a store had before it lost its disk (say, epoch 0 and counter 0 every time).
  *   For a wiped disk the store id matters too: `newStoreId` then answers one that depends on the slot only; and with `coordinates` answering true
  *   the store does not wait for its peers' word.
+ * - `shed`: "shed after effect" begins the operation, whose client has been told that it was refused.
  * - `counts`: "blank replica counted in R" answers true.
  * - `damageShows`: "Merkle root unchanged by damage" answers false, so that a tree goes on saying what the store had before.
  */
@@ -38,6 +39,8 @@ export interface Policies {
   repairs(replica: number): boolean;
   /** The operation that a write is recorded under. */
   operation(asked: Operation | undefined): Operation | undefined;
+  /** What becomes of an operation that was refused while it waited for its beginning. */
+  shed(begin: () => void): void;
   /** The actor of this boot; `proposed` by the rules of cluster/membership/boot.ts. */
   bootActor(proposed: BootActor): BootActor;
   /** The id of a new store; `drawn` at random. */
@@ -56,6 +59,7 @@ export const SHIPPED_POLICIES: Policies = {
   reconcile: (local, incoming) => reconcileEncoded(local, incoming, crc32),
   repairs: () => true,
   operation: (asked) => asked,
+  shed: () => undefined,
   bootActor: (proposed) => proposed,
   newStoreId: (drawn) => drawn,
   counts: (synchronised) => synchronised,

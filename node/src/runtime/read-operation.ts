@@ -55,7 +55,7 @@ export class ReadOperation implements ReadOut, ReadDependencies {
   }
 
   start(): void {
-    const { members, standing, hedging, wheel } = this.#core;
+    const { members, standing, hedging, wheel, admission } = this.#core;
     const { replicas, timeoutMs } = this.#question;
     hedging.began();
     let reachable = members.reachableBits(replicas);
@@ -72,7 +72,9 @@ export class ReadOperation implements ReadOut, ReadDependencies {
     });
     if (!this.#state.answered && this.#state.merged === undefined) {
       this.#hedge = wheel.after(hedging.delayMs, () => {
-        if (!this.#state.answered && this.#state.merged === undefined && hedging.take()) this.#step(HEDGE);
+        // Under overload a second question makes both answers later.
+        const wanted = !this.#state.answered && this.#state.merged === undefined && !admission.overloaded;
+        if (wanted && hedging.take()) this.#step(HEDGE);
       });
     }
   }

@@ -35,24 +35,26 @@ export class Replica {
   serve(): void {
     const { transport } = this.#core;
     transport.handle(MESSAGE.readValue, (request) => {
-      this.#admit(request, this.#readValue);
+      this.#admit(request, false, this.#readValue);
     });
     transport.handle(MESSAGE.readDigest, (request) => {
-      this.#admit(request, this.#readDigest);
+      this.#admit(request, false, this.#readDigest);
     });
     transport.handle(MESSAGE.write, (request) => {
-      this.#admit(request, this.#write);
+      this.#admit(request, false, this.#write);
     });
     transport.handle(MESSAGE.coordinate, (request) => {
-      this.#admit(request, this.#coordinate);
+      this.#admit(request, true, this.#coordinate);
     });
   }
 
-  #admit(request: IncomingRequest, handle: (request: IncomingRequest, ended: () => void) => void): void {
-    const { limits, metrics } = this.#core;
-    if (this.#underWay >= limits.peerRequests) {
+  /** Refuses, undecoded, what there is no room or no time for. */
+  #admit(request: IncomingRequest, forwarded: boolean, handle: (request: IncomingRequest, ended: () => void) => void): void {
+    const { limits, metrics, admission } = this.#core;
+    if (this.#underWay >= limits.peerRequests || !admission.admitsPeer(forwarded)) {
       metrics.counts.replicaRefusals.add();
-      request.fail('BUSY', 'too many requests of peers are under way', 'none');
+      metrics.counts.peersRefused.add();
+      request.fail('BUSY', 'this node has more to do than it can answer in time', 'none');
       return;
     }
     this.#underWay += 1;

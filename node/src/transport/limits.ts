@@ -44,3 +44,14 @@ export const DEFAULT_LIMITS: TransportLimits = {
   reconnectFirstMs: 50,
   reconnectLastMs: 3000,
 };
+
+/** What all peers together may make this node hold, in bytes: of messages that wait to be sent, and of unfinished ones. */
+const QUEUES_BYTES = 256 * MIB;
+const ASSEMBLIES_BYTES = 512 * MIB;
+
+/** The limits with which the peers of a node, so many, share what they may hold together; each has room for one message of the largest size. */
+export function limitsForPeers(peers: number): Pick<TransportLimits, 'maxQueueBytes' | 'maxAssemblyBytes'> {
+  const { maxMessageBytes, maxQueueBytes, maxAssemblyBytes } = DEFAULT_LIMITS;
+  const share = (most: number, all: number): number => Math.max(maxMessageBytes, Math.min(most, Math.floor(all / Math.max(1, peers))));
+  return { maxQueueBytes: share(maxQueueBytes, QUEUES_BYTES), maxAssemblyBytes: share(maxAssemblyBytes, ASSEMBLIES_BYTES) };
+}

@@ -47,6 +47,8 @@ export class MapNode implements KvNode {
   /** What the next operations fail with, by kind. */
   fail: ((operation: 'read' | 'write') => CoterieError | undefined) | undefined;
   operations = 0;
+  /** What operations are refused with before they are looked at. */
+  overload: CoterieError | undefined;
   delay: ((operation: number) => number) | undefined;
   readiness: Readiness = { ready: true, reasons: [] };
   readonly #entries = new Map<string, Entry>();
@@ -123,6 +125,10 @@ export class MapNode implements KvNode {
     return (await this.scan(bucket, '0', Number.MAX_SAFE_INTEGER)).keys.length;
   }
 
+  refusal(): CoterieError | undefined {
+    return this.overload;
+  }
+
   async local(bucket: string, key: string): Promise<LocalCopy> {
     const entry = this.#entries.get(`${bucket}/${key}`);
     if (entry === undefined) return Promise.resolve({ versions: [], digest: undefined, bytes: undefined });
@@ -181,6 +187,8 @@ export class MapNode implements KvNode {
       actorEpoch: 1,
       uptimeMs: 12_345,
       operationsInFlight: 0,
+      operationsWaiting: 0,
+      operationsLimit: 1,
       counters: { reads: this.operations },
       synchronisation: { synchronised: true, partitionsTotal: 16, partitionsDone: 16, waitingFor: undefined },
       engine: {},

@@ -155,7 +155,7 @@ describe('siblings', () => {
 
 describe('failures', () => {
   test.each([
-    ['BUSY', 429, 'none', '1'],
+    ['BUSY', 503, 'none', '1'],
     ['NO_QUORUM', 503, 'none', '1'],
     ['TIMEOUT', 503, 'unknown', '1'],
     ['DISK_FULL', 503, 'none', '1'],
@@ -179,6 +179,50 @@ describe('failures', () => {
     served.node.fail = () => new CoterieError('BUSY', 'the reason', { retryAfterMs: 2500 });
     const { headers, json } = await served.ask('GET', KEY);
     expect([headers['retry-after'], json()['retryAfterMs']]).toEqual(['3', 2500]);
+  });
+
+  test('the bodies that come in at the same time are bounded together', async () => {
+    const small = await HttpServed.start({ bodyBytes: 10 });
+    try {
+      const slow = connect(small.port, '127.0.0.1');
+      slow.write('PUT /v1/kv/default/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf');
+      let refused = await small.ask('PUT', KEY, { body: 'value' });
+      // The first one's head may still be on its way.
+      while (refused.status === 204) refused = await small.ask('PUT', KEY, { body: 'value' });
+      expect([refused.status, refused.json()['code'], refused.json()['outcome']]).toEqual([503, 'BUSY', 'none']);
+      const answered = new Promise((resolve) => slow.once('data', resolve));
+      slow.write('half');
+      await answered;
+      slow.destroy();
+      expect((await small.ask('PUT', KEY, { body: 'value' })).status).toBe(204);
+    } finally {
+      await small.stop();
+    }
+  });
+
+  test('what is refused under overload costs no more than its path', async () => {
+    served.node.overload = new CoterieError('BUSY', 'the reason', { outcome: 'none', retryAfterMs: 1600 });
+    const problem = {
+      type: 'about:blank',
+      title: 'Service Unavailable',
+      status: 503,
+      code: 'BUSY',
+      detail: 'the reason',
+      retryAfterMs: 1600,
+    };
+    for (const method of ['GET', 'PUT', 'GET', 'PUT', 'DELETE']) {
+      const { status, headers, json } = await served.ask(method, KEY, method === 'PUT' ? { body: 'v'.repeat(5000) } : {});
+      expect([status, headers['retry-after'], headers['content-type']]).toEqual([503, '2', 'application/problem+json']);
+      expect(json()).toEqual(method === 'GET' ? problem : { ...problem, outcome: 'none' });
+    }
+    expect(served.node.operations).toBe(0);
+    // Each is held for a tenth of a second, so that nobody asks again at once.
+    expect(served.waits.reduce((sum, ms) => sum + ms, 0)).toBe(5 * 100);
+    // Who looks after the node is not shed.
+    expect((await served.ask('GET', '/livez')).status).toBe(200);
+    expect((await served.ask('GET', '/metrics')).body.toString()).toMatch(/coterie_http_responses_total\{method="PUT",status="503"\} 2/);
+    served.node.overload = undefined;
+    expect((await served.ask('PUT', KEY, { body: 'v' })).status).toBe(204);
   });
 
   test('what nobody expected tells the client nothing, and the log all', async () => {

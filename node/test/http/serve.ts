@@ -42,13 +42,20 @@ export async function ask(port: number, method: string, path: string, { headers 
   });
 }
 
+export interface HttpServedOptions extends MapNodeOptions {
+  readonly credentials?: readonly Credential[];
+  readonly bodyBytes?: number;
+}
+
 export class HttpServed {
   readonly node: MapNode;
   readonly metrics: MetricRegistry = new MetricRegistry();
+  /** The waits that the application asked for, in ms; each is over in the next turn. */
+  readonly waits: number[] = [];
   readonly logged: { readonly event: string; readonly fields: LogFields | undefined }[] = [];
   readonly #server: Server;
 
-  private constructor(options: MapNodeOptions & { readonly credentials?: readonly Credential[] }) {
+  private constructor(options: HttpServedOptions) {
     this.node = new MapNode(options);
     const log = {
       log: (_level: string, event: string, fields?: LogFields): void => {
@@ -56,10 +63,24 @@ export class HttpServed {
       },
     };
     const gate = new Gate(options.credentials ?? [], sameBytes);
-    this.#server = createServer(HTTP_SERVER_OPTIONS, httpCallback({ node: this.node, gate, log, metrics: this.metrics }));
+    const after = (delayMs: number, fn: () => void): void => {
+      this.waits.push(delayMs);
+      setImmediate(fn);
+    };
+    this.#server = createServer(
+      HTTP_SERVER_OPTIONS,
+      httpCallback({
+        node: this.node,
+        gate,
+        log,
+        metrics: this.metrics,
+        after,
+        ...(options.bodyBytes === undefined ? {} : { bodyBytes: options.bodyBytes }),
+      }),
+    );
   }
 
-  static async start(options: MapNodeOptions & { readonly credentials?: readonly Credential[] } = {}): Promise<HttpServed> {
+  static async start(options: HttpServedOptions = {}): Promise<HttpServed> {
     const served = new HttpServed(options);
     await new Promise<void>((resolve) => served.#server.listen(0, '127.0.0.1', resolve));
     return served;

@@ -64,6 +64,7 @@ export class RespClient {
   readonly handler: RespConnectionHandler;
   paused = false;
   ended = false;
+  destroyed = false;
   /** Makes the sink ask for a drain after each write. */
   slow = false;
   writes = 0;
@@ -87,6 +88,10 @@ export class RespClient {
       },
       end: () => {
         this.ended = true;
+      },
+      destroy: () => {
+        this.destroyed = true;
+        this.handler.onClose();
       },
     });
   }

@@ -2,7 +2,8 @@ import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 
 import { splitInline } from '../../src/api/resp/inline.ts';
-import { ByteBudget, RESP_LIMITS, type RespLimits } from '../../src/api/resp/limits.ts';
+import { ByteBudget } from '../../src/api/byte-budget.ts';
+import { RESP_LIMITS, type RespLimits } from '../../src/api/resp/limits.ts';
 import { RequestParser } from '../../src/api/resp/parser.ts';
 import { request } from './drive.ts';
 

@@ -150,6 +150,61 @@ describe('bounds', () => {
     expect(await client.ask('MGET', 'k', 'k')).toMatch(/^\*2\r\n/);
     expect(await client.ask('MGET', 'k', 'k', 'k')).toMatch(/^-ERR REQUEST_INVALID the values are over 2500 bytes/);
   });
+
+  test('the requests of all sessions together are bounded, and each session goes on with one', async () => {
+    const drive = new RespDrive({ delay: () => 6, resp: { requests: 3 } });
+    const gets = (letter: string): Buffer => Buffer.concat(['1', '2', '3', '4', '5'].map((digit) => request('GET', `${letter}${digit}`)));
+    const [first, second] = [drive.connect(), drive.connect()];
+    first.give(gets('a'));
+    expect(drive.node.operations).toBe(3);
+    second.give(gets('b'));
+    expect(drive.node.operations).toBe(4);
+    expect(first.paused && second.paused).toBe(true);
+    await drive.settle();
+    expect([first.take(), second.take()]).toEqual(['$-1\r\n'.repeat(5), '$-1\r\n'.repeat(5)]);
+    expect(drive.server.due).toBe(0);
+    // What goes with its client counts no more.
+    first.give(gets('c'));
+    first.handler.onClose();
+    expect(drive.server.due).toBe(0);
+    await drive.settle();
+    expect(drive.server.due).toBe(0);
+  });
+
+  test('what MGETs of all sessions gather is bounded, and given back with the reply or the client', async () => {
+    const drive = new RespDrive({ delay: () => 6, resp: { resultBytes: 1000 } });
+    const [first, second] = [drive.connect(), drive.connect()];
+    for (const key of ['a', 'b', 'c']) await first.ask('SET', key, 'v'.repeat(300));
+    first.give(request('MGET', 'a', 'b', 'c'));
+    second.give(request('MGET', 'a', 'b', 'c'));
+    await drive.settle();
+    const replies = [first.take().slice(0, 6), second.take().slice(0, 11)];
+    expect(replies.sort()).toEqual(['*3\r\n$3', '-BUSY BUSY ']);
+    expect(drive.server.results.taken).toBe(0);
+    first.give(request('MGET', 'a', 'b', 'c'));
+    first.handler.onClose();
+    await drive.settle();
+    expect(drive.server.results.taken).toBe(0);
+    expect(await second.ask('MGET', 'a', 'b', 'c')).toMatch(/^\*3/);
+    // At once, too.
+    drive.node.delay = undefined;
+    expect(await second.ask('MGET', 'a', 'b', 'c')).toMatch(/^\*3/);
+    expect(await second.ask('MGET', 'a', 'b', 'c', 'a')).toMatch(/^-BUSY BUSY /);
+    expect(drive.server.results.taken).toBe(0);
+  });
+
+  test('replies that clients do not take are bounded over all sessions: the one that comes above is closed', async () => {
+    const drive = new RespDrive({ resp: { sendBytes: 600 * 1024 } });
+    const clients = [drive.connect(), drive.connect(), drive.connect()];
+    for (const client of clients) client.slow = true;
+    for (const client of clients) await client.ask('PING');
+    expect(clients.map(({ destroyed }) => destroyed)).toEqual([false, false, true]);
+    const [first, second] = clients;
+    first?.handler.onDrain();
+    second?.handler.onClose();
+    expect(drive.server.unsent.taken).toBe(0);
+    expect(await drive.connect().ask('PING')).toBe('+PONG\r\n');
+  });
 });
 
 describe('ends', () => {

@@ -212,7 +212,7 @@ describe('with members down', () => {
 
 describe('bounds', () => {
   test('operations beyond the limit are refused with BUSY before any effect', () =>
-    scenario({ nodes: 3, n: 3, options: { limits: { operations: 4 } } }, async (cluster) => {
+    scenario({ nodes: 3, n: 3, options: { limits: { operations: 4, waiting: 0 } } }, async (cluster) => {
       await cluster.start();
       const codes = await Promise.all(
         Array.from({ length: 10 }, (_, i) => failure(() => cluster.node(0).put('default', `k${String(i)}`, bytes('v'), {}, {}))),

@@ -5,6 +5,7 @@ import { checkConvergence } from '../../sim/checkers/convergence.ts';
 import { checkBounds, checkSiblingCount } from '../../sim/checkers/bounds.ts';
 import { checkAnswers } from '../../sim/checkers/disk-answers.ts';
 import { checkNoReturn } from '../../sim/checkers/no-return.ts';
+import { checkRefusals } from '../../sim/checkers/refusals.ts';
 import { checkScan } from '../../sim/checkers/scan.ts';
 import { checkSiblings } from '../../sim/checkers/siblings.ts';
 import { checkOverlap, checkSurvival, type Violation } from '../../sim/checkers/survival.ts';
@@ -249,15 +250,24 @@ describe('disk-answers', () => {
     expect(recognise('k', value.subarray(0, 499))).toBeUndefined();
   });
 
-  test('bytes that nobody wrote, or that were refused, are noticed', () => {
+  test('bytes that nobody wrote are noticed', () => {
+    const one = history();
+    wrote(one, { from: 0, to: 10 });
+    wrote(one, { from: 0 });
+    expect(checkAnswers(one, read([0, 1], 100))).toEqual([]);
+    expect(noticed(checkAnswers(one, read([undefined], 100)))).toEqual(['disk-answers']);
+    expect(noticed(checkAnswers(one, read([9], 100)))).toEqual(['disk-answers']);
+  });
+});
+
+describe('refusals', () => {
+  test('what was refused is not shown; what may have happened is', () => {
     const one = history();
     wrote(one, { from: 0, to: 10 });
     wrote(one, { from: 0, outcome: 'none' });
     wrote(one, { from: 0 });
-    expect(checkAnswers(one, read([0, 2], 100))).toEqual([]);
-    expect(noticed(checkAnswers(one, read([undefined], 100)))).toEqual(['disk-answers']);
-    expect(noticed(checkAnswers(one, read([1], 100)))).toEqual(['disk-answers']);
-    expect(noticed(checkAnswers(one, read([9], 100)))).toEqual(['disk-answers']);
+    expect(checkRefusals(one, read([0, 2], 100))).toEqual([]);
+    expect(noticed(checkRefusals(one, read([0, 1], 100)))).toEqual(['refusals']);
   });
 });
 

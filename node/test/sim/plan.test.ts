@@ -40,6 +40,12 @@ describe('plans', () => {
     }
   });
 
+  test('sometimes bound admission so that clients overload the nodes', () => {
+    const bounded = PLANS.filter((plan) => plan.admission !== undefined);
+    expect(bounded.length).toBeGreaterThan(150);
+    expect(bounded.length).toBeLessThan(250);
+  });
+
   test('reach every fault, every legal pair of R and W, and runs without faults', () => {
     for (const fault of FAULTS) expect(PLANS.filter((plan) => plan.faults.has(fault)).length).toBeGreaterThan(50);
     const pairs = new Set(PLANS.map(({ n, r, w }) => `${String(n)} ${String(r)} ${String(w)}`));

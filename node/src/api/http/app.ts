@@ -15,17 +15,23 @@ import { asCoterieError, CoterieError } from '../../base/errors.ts';
 import type { KvNode } from '../../runtime/kv.ts';
 import { errorFields, type Logger } from '../../telemetry/logger.ts';
 import type { Counter, MetricRegistry } from '../../telemetry/metrics.ts';
+import { ByteBudget } from '../byte-budget.ts';
 import type { Gate } from '../credentials.ts';
 import { identify } from './access.ts';
 import { addAdminRoutes } from './admin-routes.ts';
 import { addDataRoutes, DATA_PATH, dataHandlers, isDataMethod } from './data-routes.ts';
 import { answerProblem } from './problem.ts';
+import { ShedAnswers } from './shed.ts';
 
 export interface HttpOptions {
   readonly node: KvNode;
   readonly gate: Gate;
   readonly log: Logger;
   readonly metrics: MetricRegistry;
+  /** Bytes of bodies not yet complete, over all requests; 64 MiB. */
+  readonly bodyBytes?: number;
+  /** Runs `fn` once, so many ms from now: the clock's `after`. */
+  readonly after: (delayMs: number, fn: () => void) => void;
 }
 
 /** For `node:http`'s createServer: bounds on headers (a context and a key fit twice), and on how long a client may take. */
@@ -36,20 +42,24 @@ export const HTTP_SERVER_OPTIONS: {
   readonly keepAliveTimeout: number;
 } = { maxHeaderSize: 32_768, headersTimeout: 10_000, requestTimeout: 60_000, keepAliveTimeout: 75_000 };
 
+/** Bytes of bodies not yet complete, over all requests. */
+const BODY_BYTES = 64 * 1024 * 1024;
 /** What probes may ask without credentials. */
 const OPEN_PATHS = new Set(['/livez', '/readyz']);
+const DATA_PREFIX = '/v1/kv/';
 const ADMIN_PREFIX = '/v1/admin/';
 
 export type HttpCallback = (request: IncomingMessage, response: ServerResponse) => void;
 
 export function httpCallback(options: HttpOptions): HttpCallback {
-  const { node, gate, log, metrics } = options;
+  const { node, gate, log, metrics, after } = options;
   const router = new Router();
-  const data = dataHandlers(node);
+  const data = dataHandlers(node, new ByteBudget(options.bodyBytes ?? BODY_BYTES));
   addDataRoutes(router, data);
   addAdminRoutes(router, node, metrics);
   const routes = router.routes();
   const count = responseCounter(metrics);
+  const shed = new ShedAnswers(after);
 
   const app = new Koa();
   app.on('error', (error: unknown) => {
@@ -72,6 +82,13 @@ export function httpCallback(options: HttpOptions): HttpCallback {
   });
   const callback = app.callback();
   return (request, response) => {
+    if (request.url?.startsWith(DATA_PREFIX) === true) {
+      const refusal = node.refusal();
+      if (refusal !== undefined) {
+        count(request.method ?? '', shed.answer(request, response, refusal));
+        return;
+      }
+    }
     // Koa's own handling settles every failure; its promise is of no use here.
     void callback(request, response);
   };

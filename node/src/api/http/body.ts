@@ -4,6 +4,7 @@ import { Buffer } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 
 import { CoterieError } from '../../base/errors.ts';
+import type { ByteBudget } from '../byte-budget.ts';
 
 const EMPTY = Buffer.alloc(0);
 /**
@@ -15,10 +16,30 @@ const READ_PAST_BYTES = 16 * 1024 * 1024;
 /**
  * Reads the whole body.
  *
+ * @param budget what the bodies of all requests may take together, each for as long as it is read
  * @param tooLarge makes the error for a body of more than `most` bytes; nothing of such a body is kept
- * @throws CoterieError from `tooLarge`; CANCELLED where the client went away
+ * @throws CoterieError from `tooLarge`; BUSY where the budget is used up; CANCELLED where the client went away
  */
-export function readBody(request: IncomingMessage, most: number, tooLarge: (bytes: number) => CoterieError): Promise<Buffer> {
+export async function readBody(
+  request: IncomingMessage,
+  most: number,
+  budget: ByteBudget,
+  tooLarge: (bytes: number) => CoterieError,
+): Promise<Buffer> {
+  const length = request.headers['content-length'];
+  // A body whose length nobody has told may become as long as is allowed.
+  const reserved = Math.min(length === undefined ? most : Number(length), most);
+  if (!budget.take(reserved)) {
+    throw new CoterieError('BUSY', 'this node holds as many unfinished requests as it can', { outcome: 'none' });
+  }
+  try {
+    return await collect(request, most, tooLarge);
+  } finally {
+    budget.give(reserved);
+  }
+}
+
+function collect(request: IncomingMessage, most: number, tooLarge: (bytes: number) => CoterieError): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const announced = Number(request.headers['content-length'] ?? 0);
     let first: Buffer = EMPTY;

@@ -7,6 +7,7 @@ import type { Context } from 'koa';
 
 import { CoterieError } from '../../base/errors.ts';
 import type { KvNode, ReadResult, Version, WriteOptions, WriteResult } from '../../runtime/kv.ts';
+import type { ByteBudget } from '../byte-budget.ts';
 import { pairTooLarge } from '../limits.ts';
 import { isPromise } from '../maybe.ts';
 import { contextFromText, contextToText, operationIdFromText } from '../tokens.ts';
@@ -38,9 +39,9 @@ export interface DataHandlers {
 }
 
 /** What answers each method on these paths. */
-export function dataHandlers(node: DataNode): DataHandlers {
+export function dataHandlers(node: DataNode, bodies: ByteBudget): DataHandlers {
   const get: DataHandler = (ctx) => read(ctx, node);
-  return { GET: get, HEAD: get, PUT: (ctx) => write(ctx, node), DELETE: (ctx) => remove(ctx, node) };
+  return { GET: get, HEAD: get, PUT: (ctx) => write(ctx, node, bodies), DELETE: (ctx) => remove(ctx, node) };
 }
 
 export function isDataMethod(method: string): method is keyof DataHandlers {
@@ -112,12 +113,12 @@ function addTokens(ctx: Context, options: { -readonly [K in keyof WriteOptions]:
   return options;
 }
 
-async function write(ctx: Context, node: DataNode): Promise<void> {
+async function write(ctx: Context, node: DataNode, bodies: ByteBudget): Promise<void> {
   const { bucket, key } = targetOf(ctx.path, PREFIX.length, node.limits);
   const { options, expiry } = putOptions(ctx.querystring, () => node.nowMs());
   addTokens(ctx, options);
   const tooLarge = (bytes: number): CoterieError => pairTooLarge(key.length + bytes, node.limits);
-  const body = await readBody(ctx.req, node.limits.pairBytes - key.length, tooLarge);
+  const body = await readBody(ctx.req, node.limits.pairBytes - key.length, bodies, tooLarge);
   const answer = node.put(bucket, key, body, expiry, options);
   answerWrite(ctx, isPromise(answer) ? await answer : answer);
 }

@@ -14,7 +14,6 @@ const TITLES: Readonly<Record<number, string>> = {
   405: 'Method Not Allowed',
   409: 'Conflict',
   413: 'Content Too Large',
-  429: 'Too Many Requests',
   500: 'Internal Server Error',
   503: 'Service Unavailable',
 };
@@ -33,7 +32,6 @@ export function statusOf(code: ErrorCode): number {
     case 'conflict':
       return 409;
     case 'busy':
-      return code === 'BUSY' ? 429 : 503;
     case 'unavailable':
     case 'timeout':
     case 'full':
@@ -43,11 +41,19 @@ export function statusOf(code: ErrorCode): number {
   }
 }
 
-/** Answers with the error, in place of whatever was there. */
-export function answerProblem(ctx: Context, error: CoterieError, status: number = statusOf(error.code)): void {
-  const writes = ctx.method === 'PUT' || ctx.method === 'DELETE' || ctx.method === 'POST';
-  const retryAfterMs = status === 429 || status === 503 ? (error.retryAfterMs ?? RETRY_AFTER_MS) : undefined;
-  const problem: ProblemDocument = {
+export function changesKeys(method: string): boolean {
+  return method === 'PUT' || method === 'DELETE' || method === 'POST';
+}
+
+/** `Retry-After` counts whole seconds, and 0 would mean at once. */
+export function retryAfterSeconds(retryAfterMs: number = RETRY_AFTER_MS): string {
+  return String(Math.max(1, Math.ceil(retryAfterMs / 1000)));
+}
+
+/** @param writes the request may change keys */
+export function problemOf(error: CoterieError, status: number, writes: boolean): ProblemDocument {
+  const retryAfterMs = status === 503 ? (error.retryAfterMs ?? RETRY_AFTER_MS) : undefined;
+  return {
     type: 'about:blank',
     title: TITLES[status] ?? 'Error',
     status,
@@ -56,8 +62,13 @@ export function answerProblem(ctx: Context, error: CoterieError, status: number 
     ...(writes ? { outcome: writeOutcome(error) } : {}),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };
+}
+
+/** Answers with the error, in place of whatever was there. */
+export function answerProblem(ctx: Context, error: CoterieError, status: number = statusOf(error.code)): void {
+  const problem = problemOf(error, status, changesKeys(ctx.method));
   ctx.status = status;
-  if (retryAfterMs !== undefined) ctx.set('Retry-After', String(Math.max(1, Math.ceil(retryAfterMs / 1000))));
+  if (problem.retryAfterMs !== undefined) ctx.set('Retry-After', retryAfterSeconds(problem.retryAfterMs));
   if (status === 401) ctx.set('WWW-Authenticate', 'Basic realm="coterie", charset="UTF-8", Bearer realm="coterie"');
   ctx.type = 'application/problem+json';
   ctx.body = JSON.stringify(problem);

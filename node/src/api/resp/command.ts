@@ -1,6 +1,7 @@
 /** What a command is, and what it is given to run with. */
 
 import type { KvNode, Maybe } from '../../runtime/kv.ts';
+import type { ByteBudget, ByteClaim } from '../byte-budget.ts';
 import type { Gate, Identity } from '../credentials.ts';
 import type { RespLimits } from './limits.ts';
 import type { RequestParser } from './parser.ts';
@@ -41,6 +42,8 @@ export interface Shared {
   readonly limits: RespLimits;
   readonly gate: Gate;
   readonly facts: ProcessFacts;
+  /** For the results of commands on many keys, until they are replies. */
+  readonly results: ByteBudget;
   readonly clients: () => Iterable<ClientState>;
   readonly commandsDone: () => number;
   /** The node has not been ready since its start: clients had better wait. */
@@ -55,8 +58,12 @@ export interface Call {
   readonly client: ClientState;
   readonly request: RequestParser;
   readonly writer: ReplyWriter;
-  /** Replies with a result now or when it comes; a result that comes later is written behind all earlier replies. */
-  answer<T>(result: Maybe<T>, write: (writer: ReplyWriter, result: T) => void): void;
+  /**
+   * Replies with a result now or when it comes; a result that comes later is written behind all earlier replies.
+   *
+   * @param claim on memory for the result; released when the reply is written, or never will be
+   */
+  answer<T>(result: Maybe<T>, write: (writer: ReplyWriter, result: T) => void, claim?: ByteClaim): void;
   /** The session speaks this version from this reply on. */
   speak(protocol: 2 | 3): void;
   /** The client has shown who it is. */

@@ -9,12 +9,18 @@ export interface RespLimits {
   readonly requestBytes: number;
   /** Bytes of one reply to a command of many keys. */
   readonly replyBytes: number;
+  /** Bytes of the results of such commands, over all sessions. */
+  readonly resultBytes: number;
   /** Requests of one session under way at a time; the session is not read from while there are as many. */
   readonly pipeline: number;
+  /** Requests under way, over all sessions, above which a session has only one at a time. */
+  readonly requests: number;
   /** Keys of one request under way at a time. */
   readonly fanOut: number;
   /** Bytes of requests not yet complete, over all sessions. */
   readonly receiveBytes: number;
+  /** Bytes of replies that clients do not take, over all sessions; the session that comes above it is closed. */
+  readonly sendBytes: number;
 }
 
 export const RESP_LIMITS: RespLimits = {
@@ -22,36 +28,14 @@ export const RESP_LIMITS: RespLimits = {
   arguments: 65_536,
   requestBytes: 4 * 1024 * 1024,
   replyBytes: 32 * 1024 * 1024,
+  resultBytes: 128 * 1024 * 1024,
   pipeline: 256,
+  requests: 16_384,
   fanOut: 64,
   receiveBytes: 64 * 1024 * 1024,
+  sendBytes: 256 * 1024 * 1024,
 };
 
 /** What Redis allows a client that has not shown who it is. */
 export const STRANGER_ARGUMENTS = 10;
 export const STRANGER_BULK_BYTES = 16_384;
-
-/** A number of bytes that many owners share. */
-export class ByteBudget {
-  readonly #most: number;
-  #taken = 0;
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  get taken(): number {
-    return this.#taken;
-  }
-
-  /** False, and nothing is taken, where there is not enough left. */
-  take(bytes: number): boolean {
-    if (this.#taken + bytes > this.#most) return false;
-    this.#taken += bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#taken -= bytes;
-  }
-}

@@ -15,8 +15,9 @@
 import { Buffer } from 'node:buffer';
 
 import type { ByteString } from '../../base/bytes.ts';
+import type { ByteBudget } from '../byte-budget.ts';
 import { splitInline } from './inline.ts';
-import { type ByteBudget, type RespLimits, STRANGER_ARGUMENTS, STRANGER_BULK_BYTES } from './limits.ts';
+import { type RespLimits, STRANGER_ARGUMENTS, STRANGER_BULK_BYTES } from './limits.ts';
 
 export type ParserState = 'request' | 'more' | 'broken';
 

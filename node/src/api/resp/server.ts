@@ -7,9 +7,10 @@ import { Buffer } from 'node:buffer';
 
 import { errorFields, type Logger } from '../../telemetry/logger.ts';
 import type { Counter, MetricRegistry } from '../../telemetry/metrics.ts';
+import { ByteBudget } from '../byte-budget.ts';
 import type { Gate } from '../credentials.ts';
 import type { ClientState, Command, ProcessFacts, RespNode } from './command.ts';
-import { ByteBudget, type RespLimits } from './limits.ts';
+import type { RespLimits } from './limits.ts';
 import { REFUSALS } from './refusals.ts';
 import { ReplyWriter } from './reply.ts';
 import { type CountedCommand, type ReplySink, RespSession, type SessionHost } from './session.ts';
@@ -43,6 +44,9 @@ export class RespServer implements SessionHost {
   readonly facts: ProcessFacts;
   readonly writer: ReplyWriter = new ReplyWriter();
   readonly budget: ByteBudget;
+  readonly unsent: ByteBudget;
+  readonly results: ByteBudget;
+  due = 0;
 
   readonly #log: Logger;
   readonly #metrics: MetricRegistry;
@@ -64,6 +68,8 @@ export class RespServer implements SessionHost {
     this.#metrics = options.metrics;
     this.#soon = options.soon;
     this.budget = new ByteBudget(options.limits.receiveBytes);
+    this.results = new ByteBudget(options.limits.resultBytes);
+    this.unsent = new ByteBudget(options.limits.sendBytes);
     for (const command of COMMANDS) {
       const counter = options.metrics.counter('coterie_resp_commands_total', 'Commands run, by name', { command: command.name });
       this.#table.set(command.name, {

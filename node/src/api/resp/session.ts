@@ -5,20 +5,20 @@
  * - Replies leave in the order of their requests. What is answered at once behind an unfinished request waits, encoded, in its slot.
  * - Requests on one key take effect in order (key-order.ts); others overlap, up to `pipeline` of them.
  * - When a request must wait, or the client does not take its replies, the session stops reading: what it holds is bounded by the parser's
- *   bounds, `pipeline` results and one chunk of replies.
+ *   bounds, `pipeline` results and one chunk of replies; what all sessions hold together, by `requests` and `sendBytes`.
  * - The shared writer is empty between turns.
  */
 
 import type { ByteString } from '../../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../../base/errors.ts';
 import type { Maybe } from '../../runtime/kv.ts';
+import type { ByteBudget, ByteClaim } from '../byte-budget.ts';
 import { EVERYBODY, type Identity } from '../credentials.ts';
 import { pairTooLarge } from '../limits.ts';
 import { isPromise } from '../maybe.ts';
 import type { Call, ClientState, Command, RespNode, Shared } from './command.ts';
 import { DEFAULT_BUCKET } from './commands/keyspace.ts';
 import { KeyOrder } from './key-order.ts';
-import type { ByteBudget } from './limits.ts';
 import { RequestParser } from './parser.ts';
 import { isReplyError, ReplyError, replyOf, wrongArity } from './reply-error.ts';
 import type { ReplyWriter } from './reply.ts';
@@ -33,6 +33,8 @@ export interface ReplySink {
   resume(): void;
   /** Sends what is buffered, then closes. */
   end(): void;
+  /** Closes at once; what is buffered is lost. */
+  destroy(): void;
 }
 
 /** A command as the server counts it. */
@@ -45,6 +47,10 @@ export interface CountedCommand {
 export interface SessionHost extends Shared {
   readonly writer: ReplyWriter;
   readonly budget: ByteBudget;
+  /** For replies that clients do not take. */
+  readonly unsent: ByteBudget;
+  /** Replies due, over all sessions. */
+  due: number;
   /** The command by its name in lower case. */
   find(name: string): CountedCommand | undefined;
   /** Why a command of Redis is not offered; `undefined` for a name that is none. */
@@ -59,10 +65,13 @@ interface Slot {
   /** The version spoken when the request came. */
   readonly protocol: 2 | 3;
   write: ((writer: ReplyWriter) => void) | undefined;
+  readonly claim: ByteClaim | undefined;
 }
 
 const LETTERS_GET = (103 << 16) | (101 << 8) | 116;
 const LETTERS_SET = (115 << 16) | (101 << 8) | 116;
+/** What a sink may have taken in before it asks to wait. */
+const SINK_BYTES = 256 * 1024;
 /** Replies are sent on once there are as many bytes of them. */
 const CHUNK_BYTES = 64 * 1024;
 /** A browser sent here by a hostile page begins with one of these; Redis ends such a session at once, and so do we. */
@@ -91,6 +100,8 @@ export class RespSession implements Call {
   /** The client does not take its replies. */
   #choked = false;
   #paused = false;
+  /** Bytes taken from the budget of replies that clients do not take. */
+  #unsent = 0;
   /** No more requests are taken; behind the last reply the connection ends. */
   #ending = false;
   #closed = false;
@@ -131,6 +142,7 @@ export class RespSession implements Call {
   drained(): void {
     if (!this.#choked || this.#closed) return;
     this.#choked = false;
+    this.#sent();
     this.flush();
   }
 
@@ -151,22 +163,28 @@ export class RespSession implements Call {
   gone(): void {
     this.#closed = true;
     this.request.close();
+    this.#sent();
+    this.shared.due -= this.#slots.length - this.#first;
+    // What is still being gathered is given back when it ends (#settled).
+    for (const slot of this.#slots) if (slot.write !== undefined) slot.claim?.release();
     this.#slots = [];
     this.#first = 0;
   }
 
   // What commands call.
 
-  answer<T>(result: Maybe<T>, write: (writer: ReplyWriter, result: T) => void): void {
+  answer<T>(result: Maybe<T>, write: (writer: ReplyWriter, result: T) => void, claim?: ByteClaim): void {
     if (!isPromise(result)) {
       write(this.writer, result);
+      claim?.release();
       return;
     }
     const command = this.#running;
     if (command === undefined) throw new Error('broken invariant: only a running command answers');
     this.#deferred = true;
-    const slot: Slot = { protocol: this.#protocol, write: undefined };
+    const slot: Slot = { protocol: this.#protocol, write: undefined, claim };
     this.#slots.push(slot);
+    this.shared.due += 1;
     const keys = this.#order.enter(command, this.request);
     result.then(
       (value) => {
@@ -250,7 +268,8 @@ export class RespSession implements Call {
     const { command } = counted;
     const due = this.#slots.length - this.#first;
     if (due > 0) {
-      if (due >= this.shared.limits.pipeline || command.alone === true || this.#order.mustWait(command, request)) return false;
+      const { pipeline, requests } = this.shared.limits;
+      if (due >= pipeline || this.shared.due >= requests || command.alone === true || this.#order.mustWait(command, request)) return false;
       // Behind a command on many keys everything waits.
       if (this.#running?.alone === true) return false;
     }
@@ -283,17 +302,22 @@ export class RespSession implements Call {
   #queue(mark: number): void {
     const reply = Uint8Array.from(this.writer.view(mark));
     this.writer.cut(mark);
+    this.shared.due += 1;
     this.#slots.push({
       protocol: this.#protocol,
       write: (writer) => {
         writer.raw(reply);
       },
+      claim: undefined,
     });
   }
 
   #settled(slot: Slot, keys: readonly ByteString[], write: (writer: ReplyWriter) => void): void {
     this.#order.leave(keys);
-    if (this.#closed) return;
+    if (this.#closed) {
+      slot.claim?.release();
+      return;
+    }
     slot.write = write;
     if (this.#slots[this.#first] === slot || this.#held) this.shared.flushSoon(this);
   }
@@ -303,8 +327,10 @@ export class RespSession implements Call {
       const slot = this.#slots[this.#first];
       if (slot?.write === undefined) break;
       this.#first += 1;
+      this.shared.due -= 1;
       this.writer.protocol = slot.protocol;
       slot.write(this.writer);
+      slot.claim?.release();
       if (this.writer.length >= CHUNK_BYTES) this.#send();
     }
     if (this.#first === this.#slots.length) {
@@ -318,8 +344,27 @@ export class RespSession implements Call {
 
   #send(): void {
     if (this.writer.length === 0) return;
-    if (!this.#closed && !this.#sink.write(this.writer.view())) this.#choked = true;
+    if (!this.#closed && !this.#sink.write(this.writer.view())) this.#choke(this.writer.length);
     this.writer.cut(0);
+  }
+
+  /** The client does not take its replies: they are counted until it does, or the session ends. */
+  #choke(bytes: number): void {
+    this.#choked = true;
+    const { unsent } = this.shared;
+    const held = bytes + SINK_BYTES;
+    if (unsent.take(held)) {
+      this.#unsent += held;
+      return;
+    }
+    this.shared.failed('BUSY');
+    this.#ending = true;
+    this.#sink.destroy();
+  }
+
+  #sent(): void {
+    this.shared.unsent.give(this.#unsent);
+    this.#unsent = 0;
   }
 
   #end(): void {

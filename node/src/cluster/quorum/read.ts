@@ -233,7 +233,8 @@ function advance(state: ReadState, out: ReadOut): void {
     state.answered = true;
     state.over = true;
     out.fail(
-      'NO_QUORUM',
+      // Replicas that refuse for want of time will answer later.
+      state.code === 'BUSY' ? 'BUSY' : 'NO_QUORUM',
       `${String(state.r)} replicas must answer, and ${String(bits(state.gone))} of ${String(state.n)} cannot (${state.code ?? ''})`,
     );
   }

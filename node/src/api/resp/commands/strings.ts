@@ -7,6 +7,7 @@ import { asCoterieError, CoterieError } from '../../../base/errors.ts';
 import type { Maybe, PutExpiry, ReadOptions, ReadResult, WriteOptions, WriteResult } from '../../../runtime/kv.ts';
 import { writeOutcome } from '../../failure.ts';
 import { checkKey, checkPair } from '../../limits.ts';
+import { ByteClaim } from '../../byte-budget.ts';
 import { gather, isPromise } from '../../maybe.ts';
 import { ExpiryOptions } from '../arguments.ts';
 import type { Call, Command } from '../command.ts';
@@ -120,11 +121,13 @@ export const MGET: Command = {
     const keys = keysFrom(call, 1);
     const { node, client, shared } = call;
     const bucket = client.bucket;
-    let bytes = 0;
-    // Holds what was read against the bound of one reply, so that one request cannot take all memory.
+    const claim = new ByteClaim(shared.results);
+    // Holds what was read against the bound of one reply, and of all: neither one request nor many together can take all memory.
     const counted = (result: ReadResult): ReadResult => {
-      bytes += result.versions[0]?.value.length ?? 0;
-      if (bytes > shared.limits.replyBytes) {
+      if (!claim.take(result.versions[0]?.value.length ?? 0)) {
+        throw new CoterieError('BUSY', 'this node gathers as many values for its clients as it can hold', { outcome: 'none' });
+      }
+      if (claim.taken > shared.limits.replyBytes) {
         throw new CoterieError(
           'REQUEST_INVALID',
           `the values are over ${shared.limits.replyBytes} bytes together: ask for fewer keys at a time`,
@@ -136,10 +139,21 @@ export const MGET: Command = {
       const answer = node.get(bucket, keys[index] ?? '', DEFAULT_READ);
       return isPromise(answer) ? answer.then(counted) : counted(answer);
     };
-    call.answer(gather(keys.length, shared.limits.fanOut, read, keepRead), (writer, results) => {
-      writer.array(results.length);
-      for (const result of results) writeNewest(writer, result);
-    });
+    let results: Maybe<ReadResult[]>;
+    try {
+      results = gather(keys.length, shared.limits.fanOut, read, keepRead);
+    } catch (error) {
+      claim.release();
+      throw error;
+    }
+    call.answer(
+      results,
+      (writer, list) => {
+        writer.array(list.length);
+        for (const result of list) writeNewest(writer, result);
+      },
+      claim,
+    );
   },
 };
 
