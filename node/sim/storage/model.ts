@@ -57,6 +57,7 @@ function tuningFrom(random: SeededRandom): Tuning {
     tableBytes: random.pick([4096, 4096, 65_536]),
     levelBaseBytes: random.pick([4096, 16_384, 1_000_000]),
     levelRatio: 2 + random.below(9),
+    compactionParts: 1 + random.below(4),
     level0Compact,
     level0Slow: level0Compact + random.below(4),
     level0Stop: level0Compact + 4 + random.below(4),

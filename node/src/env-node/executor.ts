@@ -1,8 +1,9 @@
 /**
- * Jobs on one worker thread. A job is found there by its module's URL and its name, so nothing but plain data crosses.
+ * Jobs on a few worker threads. A job is found there by its module's URL and its name, so nothing but plain data crosses. It goes to the
+ * worker that has the fewest; a worker starts when all others are busy, so that a process with little to do has one.
  *
- * A worker that dies (out of memory, a crash in native code) fails the jobs it held with INTERNAL; the next job gets a new worker. The
- * worker keeps the process alive only while it has jobs.
+ * A worker that dies (out of memory, a crash in native code) fails the jobs it held with INTERNAL; later jobs get a new worker. Workers
+ * keep the process alive only while they have jobs.
  */
 
 import { Worker } from 'node:worker_threads';
@@ -13,6 +14,9 @@ import { fromFailure, type JobReply, type JobRequest, type PaceOrder } from './e
 
 /** Sources run as `.ts`, images run `.js`; the worker has the extension of this module. */
 const WORKER_URL = new URL(`./executor-worker${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url);
+
+/** A flush and a compaction at the same time, or two halves of a compaction. */
+const THREADS = 2;
 
 interface Waiting {
   resolve(result: unknown): void;
@@ -26,15 +30,21 @@ interface Crew {
 }
 
 export class NodeExecutor implements Executor {
-  #crew: Crew | undefined;
+  readonly #threads: number;
+  #crews: Crew[] = [];
   #nextId = 1;
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
   #share = 1;
 
+  /** @param threads workers at most */
+  constructor(threads: number = THREADS) {
+    this.#threads = threads;
+  }
+
   run<Message, Result>(job: Job<Message, Result>, message: Message, priority: JobPriority): Promise<Result> {
     if (this.#closing !== undefined) return Promise.reject(new CoterieError('CLOSED', 'the executor is closed'));
-    const crew = (this.#crew ??= this.#hire());
+    const crew = this.#leastBusy();
     const id = this.#nextId;
     this.#nextId += 1;
     return new Promise<Result>((resolve, reject) => {
@@ -54,7 +64,7 @@ export class NodeExecutor implements Executor {
     if (share === this.#share) return;
     this.#share = share;
     const order: PaceOrder = { share };
-    this.#crew?.worker.postMessage(order);
+    for (const { worker } of this.#crews) worker.postMessage(order);
   }
 
   close(): Promise<void> {
@@ -62,14 +72,22 @@ export class NodeExecutor implements Executor {
   }
 
   async #close(): Promise<void> {
-    const crew = this.#crew;
-    if (crew === undefined) return;
-    if (crew.jobs.size > 0) {
+    if (this.#isBusy()) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
       });
     }
-    await crew.worker.terminate();
+    await Promise.all(this.#crews.map((crew) => crew.worker.terminate()));
+  }
+
+  #isBusy(): boolean {
+    return this.#crews.some((crew) => crew.jobs.size > 0);
+  }
+
+  #leastBusy(): Crew {
+    let best: Crew | undefined;
+    for (const crew of this.#crews) if (best === undefined || crew.jobs.size < best.jobs.size) best = crew;
+    return best !== undefined && (best.jobs.size === 0 || this.#crews.length >= this.#threads) ? best : this.#hire();
   }
 
   #hire(): Crew {
@@ -78,6 +96,7 @@ export class NodeExecutor implements Executor {
     const order: PaceOrder = { share: this.#share };
     worker.postMessage(order);
     const crew: Crew = { worker, jobs: new Map() };
+    this.#crews.push(crew);
     worker.on('message', (reply: JobReply) => {
       this.#settle(crew, reply);
     });
@@ -95,17 +114,22 @@ export class NodeExecutor implements Executor {
     crew.jobs.delete(reply.id);
     if (crew.jobs.size === 0) {
       crew.worker.unref();
-      this.#idle?.();
+      this.#told();
     }
     if (reply.kind === 'done') waiting?.resolve(reply.result);
     else waiting?.reject(fromFailure(reply.failure));
   }
 
   #dismiss(crew: Crew, cause: unknown): void {
-    if (this.#crew === crew) this.#crew = undefined;
+    this.#crews = this.#crews.filter((other) => other !== crew);
     const jobs = [...crew.jobs.values()];
     crew.jobs.clear();
     for (const waiting of jobs) waiting.reject(new CoterieError('INTERNAL', 'the worker thread died', { cause }));
-    this.#idle?.();
+    this.#told();
+  }
+
+  /** Tells whoever closes when no job is left. */
+  #told(): void {
+    if (!this.#isBusy()) this.#idle?.();
   }
 }

@@ -21,7 +21,7 @@ export type JobPriority = 'urgent' | 'background';
 export interface Executor {
   /** Runs the job to its end. Rejects with the job's error; VfsError and CoterieError keep their `name` and `code`. */
   run<Message, Result>(job: Job<Message, Result>, message: Message, priority: JobPriority): Promise<Result>;
-  /** From now on background jobs take at most this share of the worker's time, above 0 to 1 (1 at first); urgent ones are not held up. */
+  /** From now on background jobs take at most this share of each worker's time, above 0 to 1 (1 at first); urgent ones are not held up. */
   pace(share: number): void;
   /** Ends after the jobs now running; later `run`s are refused. */
   close(): Promise<void>;

@@ -47,6 +47,8 @@ export interface EngineOptions {
   readonly bloomBitsPerKey?: number;
   /** Size at which compaction starts a new table; 64 KiB to 1 GiB. */
   readonly tableBytes?: number;
+  /** A large compaction is split by keys into so many jobs that run at the same time; 1 to 16. */
+  readonly compactionParts?: number;
   /** Bytes that level 1 should hold; each deeper level holds `levelRatio` times as many. */
   readonly levelBaseBytes?: number;
   readonly levelRatio?: number;
@@ -91,7 +93,7 @@ function within(name: string, value: number, least: number, most: number): numbe
 export function settingsOf(options: EngineOptions): Settings {
   const any = Number.MAX_SAFE_INTEGER;
   const memtableBytes = within('memtableBytes', options.memtableBytes ?? 8 * MIB, 4 * KIB, 1024 * MIB);
-  const level0Compact = within('level0Compact', options.level0Compact ?? 4, 1, 1000);
+  const level0Compact = within('level0Compact', options.level0Compact ?? 6, 1, 1000);
   const level0Slow = within('level0Slow', options.level0Slow ?? Math.max(16, level0Compact * 2), level0Compact, 10_000);
   const fsync = options.fsync ?? { kind: 'always' };
   if (fsync.kind === 'interval') within('fsync.everyMs', fsync.everyMs, 1, 3_600_000);
@@ -116,6 +118,7 @@ export function settingsOf(options: EngineOptions): Settings {
     tableBytes: within('tableBytes', options.tableBytes ?? 8 * MIB, 4 * KIB, 1024 * MIB),
     levelBaseBytes: within('levelBaseBytes', options.levelBaseBytes ?? 64 * MIB, 4 * KIB, any),
     levelRatio: within('levelRatio', options.levelRatio ?? 10, 2, 100),
+    compactionParts: within('compactionParts', options.compactionParts ?? 2, 1, 16),
     level0Compact,
     level0Slow,
     level0Stop: within('level0Stop', options.level0Stop ?? Math.max(24, level0Slow + level0Compact), level0Slow, 100_000),

@@ -10,14 +10,14 @@ import * as jobs from './jobs.ts';
 let executor: NodeExecutor;
 
 beforeEach(() => {
-  executor = new NodeExecutor();
+  executor = new NodeExecutor(1);
 });
 
 afterEach(async () => {
   await executor.close();
 });
 
-describe('NodeExecutor', () => {
+describe('NodeExecutor on one thread', () => {
   test('runs a job over the disk on a worker and answers its result', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'coterie-executor-'));
     try {
@@ -99,6 +99,34 @@ describe('NodeExecutor', () => {
     await expect(executor.run(jobs.fail, 'plain', 'urgent')).rejects.toMatchObject({ code: 'CLOSED' });
     new Uint8Array(flag)[0] = 1;
     await expect(waiting).resolves.toBe('seen');
+    await closed;
+  });
+});
+
+describe('NodeExecutor on two threads', () => {
+  let two: NodeExecutor;
+
+  beforeEach(() => {
+    two = new NodeExecutor();
+  });
+
+  afterEach(async () => {
+    await two.close();
+  });
+
+  test('runs two jobs at the same time', async () => {
+    const shared = new SharedArrayBuffer(4);
+    const meeting = [two.run(jobs.meet, shared, 'urgent'), two.run(jobs.meet, shared, 'background')];
+    await expect(Promise.all(meeting)).resolves.toEqual([true, true]);
+  });
+
+  test('a worker that dies takes no job of the other one along', async () => {
+    const flag = new SharedArrayBuffer(1);
+    const held = two.run(jobs.waitForFlag, flag, 'background');
+    await expect(two.run(jobs.fail, 'die', 'urgent')).rejects.toMatchObject({ code: 'INTERNAL' });
+    const closed = two.close();
+    new Uint8Array(flag)[0] = 1;
+    await expect(held).resolves.toBe('seen');
     await closed;
   });
 });

@@ -47,6 +47,20 @@ export const waitForFlag: Job<SharedArrayBuffer, string> = {
   },
 };
 
+/** Holds its thread until two of it are there at the same time; false if that does not come. */
+export const meet: Job<SharedArrayBuffer, boolean> = {
+  name: 'meet',
+  module,
+  *run(shared): Generator<undefined, boolean, undefined> {
+    const there = new Int32Array(shared);
+    Atomics.add(there, 0, 1);
+    Atomics.notify(there, 0);
+    while (Atomics.load(there, 0) < 2) if (Atomics.wait(there, 0, 1, 20_000) === 'timed-out') return false;
+    yield;
+    return true;
+  },
+};
+
 export const writeFile: Job<{ path: string; text: string }, number> = {
   name: 'writeFile',
   module,

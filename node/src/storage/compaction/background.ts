@@ -16,20 +16,20 @@ import type { Settings } from '../options.ts';
 import type { ManifestState } from '../manifest/codec.ts';
 import { bytesOf } from '../manifest/version.ts';
 import type { TableMeta } from '../sstable/table-meta.ts';
-import { logName, mayCollect, tableName } from '../sstable/table-meta.ts';
+import { logName, tableName } from '../sstable/table-meta.ts';
 import type { TableFormat } from '../sstable/table-writer.ts';
 import type { Sealed, Tree } from '../tree.ts';
 import type { CollectionPolicy } from './compact-job.ts';
-import { compactJob } from './compact-job.ts';
+import { compactJob, joined } from './compact-job.ts';
 import { CompactionPace } from './compaction-pace.ts';
 import { flushJob } from './flush-job.ts';
+import { nextCompaction } from './full-compaction.ts';
 import type { Compaction } from './picker.ts';
-import { inPlace, intoNext, level0, LEVELS, pickCompaction } from './picker.ts';
+import { LEVELS, pickCompaction } from './picker.ts';
+import { splitRanges } from './split.ts';
 
 const RETRY_FIRST_MS = 100;
 const RETRY_MOST_MS = 10_000;
-/** How much a full compaction merges at a time, counting the upper level. */
-const CHUNK_BYTES = 64 * 1024 * 1024;
 
 export interface BackgroundOwner {
   /** The number of sealed memtables or of tables changed. */
@@ -49,6 +49,8 @@ export interface BackgroundOwner {
 export interface BackgroundCounters {
   flushes: number;
   compactions: number;
+  /** Jobs that compactions ran as: more than one where they were split. */
+  compactionJobs: number;
   moves: number;
   flushedBytes: number;
   compactedReadBytes: number;
@@ -64,6 +66,7 @@ export class Background {
   readonly counters: BackgroundCounters = {
     flushes: 0,
     compactions: 0,
+    compactionJobs: 0,
     moves: 0,
     flushedBytes: 0,
     compactedReadBytes: 0,
@@ -335,17 +338,22 @@ export class Background {
     versions.retain(version);
     const total = bytesOf(inputs) + bytesOf(below);
     const { directory, executor, tableBytes } = this.#settings;
-    const numbers = Array.from({ length: 4 + 2 * Math.ceil(total / tableBytes) }, () => versions.nextNumber());
+    const ranges = this.#ranges(compaction);
+    const each = 4 + Math.ceil((2 * total) / tableBytes / ranges.length);
+    const numbers = ranges.map(() => Array.from({ length: each }, () => versions.nextNumber()));
     try {
       const sources = [...(level === 0 ? inputs.map((table) => [table]) : [inputs]), ...(below.length > 0 ? [below] : [])];
       const deeper = this.#levels()
         .slice(output + 1)
         .map((tables) => tables.map(({ min, max }) => ({ min, max })));
-      const message = { directory, sources, deeper, policy, format: this.#format(output), tableBytes, numbers };
+      const common = { directory, sources, deeper, policy, format: this.#format(output), tableBytes };
       this.#pace.begin();
-      const result = await executor.run(compactJob, message, 'background').finally(() => {
+      const parts = await allOrNone(
+        ranges.map((range, part) => executor.run(compactJob, { ...common, range, numbers: numbers[part] ?? [] }, 'background')),
+      ).finally(() => {
         this.#pace.end();
       });
+      const result = joined(parts);
       await versions.apply(
         (state) => ({
           ...state,
@@ -359,6 +367,7 @@ export class Background {
       );
       const { counters } = this;
       counters.compactions += 1;
+      counters.compactionJobs += ranges.length;
       counters.compactedReadBytes += result.bytesRead;
       counters.compactedWrittenBytes += result.bytesWritten;
       counters.overwritten += result.overwritten;
@@ -376,12 +385,24 @@ export class Background {
         this.#settings.follower.damaged();
       }
     } catch (error) {
-      await this.#discard(numbers);
+      await this.#discard(numbers.flat());
       throw error;
     } finally {
       versions.release(version);
     }
     this.#owner.shapeChanged();
+  }
+
+  /** The key ranges whose merges run at the same time: more than one where each has a table to write. */
+  #ranges(compaction: Compaction): readonly KeyRange[] {
+    const { compactionParts, tableBytes, backgroundShare } = this.#settings;
+    const tables = [...compaction.inputs, ...compaction.below];
+    // While memtables wait, one worker is left to their flushes; while the foreground is short of time, one is enough.
+    const most = this.#tree.sealed.length > 0 || backgroundShare() < 1 ? 1 : compactionParts;
+    const parts = Math.min(most, Math.floor(bytesOf(tables) / tableBytes));
+    if (parts < 2) return [{ from: '', to: undefined }];
+    const files = new Map(this.#tree.versions.current.levels.flatMap((level) => level.map(({ meta, file }) => [meta.number, file])));
+    return splitRanges(tables, ({ number }) => files.get(number)?.index, parts);
   }
 
   /** Removes what a failed job may have left; with the manifest's state unknown everything stays. */
@@ -428,39 +449,10 @@ export class Background {
   }
 }
 
-/** The next piece of a compaction of one level, from `from` on. */
-function nextCompaction(
-  levels: ManifestState['levels'],
-  level: number,
-  from: ByteString,
-  policy: CollectionPolicy | undefined,
-): Compaction | undefined {
-  const tables = levels[level] ?? [];
-  const wanted = (table: TableMeta): boolean => policy === undefined || mayCollect(table, policy.nowMs, policy.collectable);
-  if (level === 0) return tables.some(wanted) ? (policy === undefined ? level0(levels) : withoutMove(level0(levels))) : undefined;
-  const isDeepest = levels.slice(level + 1).every((deeper) => deeper.length === 0);
-  const first = tables.findIndex((table) => table.min >= from && (isDeepest ? isDirty(table, policy) : wanted(table)));
-  const start = tables[first];
-  if (start === undefined) return undefined;
-  if (isDeepest) return inPlace(levels, level, start);
-  const chunk: TableMeta[] = [];
-  let bytes = 0;
-  for (const table of tables.slice(first)) {
-    if (bytes >= CHUNK_BYTES || !wanted(table)) break;
-    chunk.push(table);
-    bytes += table.bytes;
-  }
-  const compaction = intoNext(levels, level, chunk);
-  return policy === undefined ? compaction : withoutMove(compaction);
-}
-
-/** Whether the table of the deepest level has something to get rid of. */
-function isDirty(table: TableMeta, policy: CollectionPolicy | undefined): boolean {
-  return table.masks.length > 0 || table.removals > 0 || (policy !== undefined && mayCollect(table, policy.nowMs, policy.collectable));
-}
-
-function withoutMove(compaction: Compaction | undefined): Compaction | undefined {
-  return compaction?.move === true ? { ...compaction, move: false } : compaction;
+/** What all of them answer, once all have ended, so that nobody writes any more when one has failed. */
+async function allOrNone<T>(running: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(running);
+  return Promise.all(running);
 }
 
 /** The levels with the compaction's tables exchanged for `tables`. */

@@ -29,6 +29,8 @@ export interface CompactMessage {
   readonly directory: string;
   /** Newest first; within one, tables in key order. */
   readonly sources: readonly (readonly TableMeta[])[];
+  /** The keys that this job merges, of those in the sources. */
+  readonly range: KeyRange;
   /** Key ranges (both ends inclusive) of the tables in levels below the output, level by level in key order. */
   readonly deeper: readonly (readonly { readonly min: ByteString; readonly max: ByteString }[])[];
   readonly policy: CollectionPolicy | undefined;
@@ -84,10 +86,11 @@ class Outputs {
   readonly #buffers: WriterBuffers;
   #writer: TableWriter | undefined;
   #used = 0;
-  /** Where the keys of the table being written begin: `undefined` for the first, which takes everything below too. */
-  #start: ByteString | undefined;
+  /** Where the keys of the table being written begin. */
+  #start: ByteString;
 
   constructor(message: CompactMessage, disk: SyncVfs) {
+    this.#start = message.range.from;
     this.#message = message;
     this.#disk = disk;
     this.#buffers = new WriterBuffers(message.format);
@@ -105,9 +108,9 @@ class Outputs {
 
   /** Ends the table being written; the next starts with `next`. */
   end(next: ByteString | undefined, holes: readonly DamagedRange[]): void {
-    const range: KeyRange = { from: this.#start ?? '', to: next };
+    const range: KeyRange = { from: this.#start, to: next ?? this.#message.range.to };
     const inside = holes.map((hole) => intersect(hole, range)).filter((hole) => hole !== undefined);
-    this.#start = next;
+    this.#start = next ?? '';
     if (this.#writer === undefined && inside.length === 0) return;
     const writer = this.writer();
     this.tables.push(writer.finish(inside));
@@ -139,7 +142,7 @@ function isCollectable(policy: CollectionPolicy, scan: TableScan): 'expired' | '
 const NOTHING = new Uint8Array(0);
 
 function* compact(message: CompactMessage, disk: SyncVfs): Generator<undefined, CompactResult, undefined> {
-  const merge = new Merge(disk, message.directory, message.sources);
+  const merge = new Merge(disk, message.directory, message.sources, message.range);
   const deeper = new DeeperLevels(message.deeper);
   const outputs = new Outputs(message, disk);
   const { policy } = message;
@@ -199,6 +202,21 @@ function* compact(message: CompactMessage, disk: SyncVfs): Generator<undefined, 
     merge.close();
     throw error;
   }
+}
+
+/** The results of the parts of one compaction, in the order of their keys. */
+export function joined(parts: readonly CompactResult[]): CompactResult {
+  const sum = (of: (part: CompactResult) => number): number => parts.reduce((total, part) => total + of(part), 0);
+  return {
+    tables: parts.flatMap((part) => part.tables),
+    overwritten: sum((part) => part.overwritten),
+    removals: sum((part) => part.removals),
+    expired: sum((part) => part.expired),
+    tombstones: sum((part) => part.tombstones),
+    bytesRead: sum((part) => part.bytesRead),
+    bytesWritten: sum((part) => part.bytesWritten),
+    holes: parts.flatMap((part) => part.holes),
+  };
 }
 
 export const compactJob: Job<CompactMessage, CompactResult> = { name: 'compactJob', module: import.meta.url, run: compact };

@@ -9,7 +9,8 @@
 import type { ByteString } from '../../base/bytes.ts';
 import type { SyncVfs } from '../../env/vfs.ts';
 import type { DamagedRange } from '../damage.ts';
-import { contains, subtract } from '../key-range.ts';
+import type { KeyRange } from '../key-range.ts';
+import { contains, subtract, touches } from '../key-range.ts';
 import type { TableMeta } from '../sstable/table-meta.ts';
 import { TableScan } from '../sstable/table-scan.ts';
 
@@ -27,6 +28,7 @@ class Source {
   readonly #tables: readonly TableMeta[];
   readonly #disk: SyncVfs;
   readonly #directory: string;
+  readonly #range: KeyRange;
   readonly #lost: (range: DamagedRange, rank: number) => void;
   #next = 0;
   #meta: TableMeta | undefined;
@@ -35,12 +37,14 @@ class Source {
     disk: SyncVfs,
     directory: string,
     tables: readonly TableMeta[],
+    range: KeyRange,
     rank: number,
     lost: (range: DamagedRange, rank: number) => void,
   ) {
     this.#disk = disk;
     this.#directory = directory;
-    this.#tables = tables;
+    this.#tables = tables.filter((table) => touches(range, table.min, table.max));
+    this.#range = range;
     this.rank = rank;
     this.#lost = lost;
   }
@@ -57,7 +61,7 @@ class Source {
         this.#next += 1;
         this.#meta = meta;
         for (const hole of meta.holes) this.#report(hole, meta);
-        this.scan = new TableScan(this.#disk, this.#directory, meta);
+        this.scan = new TableScan(this.#disk, this.#directory, meta, this.#range);
         this.scan.open();
       }
       const more = this.scan.next();
@@ -93,12 +97,15 @@ export class Merge {
   readonly #heap: Source[] = [];
   #current: Source | undefined;
 
-  /** @param sources newest first */
-  constructor(disk: SyncVfs, directory: string, sources: readonly (readonly TableMeta[])[]) {
+  /**
+   * @param sources newest first
+   * @param range of keys to merge; holes may reach beyond
+   */
+  constructor(disk: SyncVfs, directory: string, sources: readonly (readonly TableMeta[])[], range: KeyRange) {
     this.#sources = sources.map(
       (tables, rank) =>
-        new Source(disk, directory, tables, rank, (range, of) => {
-          this.holes.push({ range, rank: of });
+        new Source(disk, directory, tables, range, rank, (lost, of) => {
+          this.holes.push({ range: lost, rank: of });
         }),
     );
   }

@@ -21,11 +21,11 @@ export interface Compaction {
   readonly inputs: readonly TableMeta[];
   /** Tables of the output level to merge with; empty when `output` is `level`. */
   readonly below: readonly TableMeta[];
-  /** The one input only changes its level. */
+  /** The inputs only change their level. */
   readonly move: boolean;
 }
 
-type Levels = readonly (readonly TableMeta[])[];
+export type Levels = readonly (readonly TableMeta[])[];
 
 export const LEVELS = 7;
 
@@ -86,6 +86,20 @@ export function intoNext(levels: Levels, level: number, tables: readonly TableMe
   const [only] = inputs;
   const move = inputs.length === 1 && below.length === 0 && only !== undefined && isMovable(only);
   return { level, output: level + 1, inputs, below, move };
+}
+
+/** Whether the table can go to the next level as it is. */
+export function isApart(levels: Levels, level: number, table: TableMeta): boolean {
+  return isMovable(table) && overlapping(levels[level + 1] ?? [], table.min, table.max).length === 0;
+}
+
+/** The tables from the one at `first` on that can go to the next level as they are; `undefined` where that one cannot. */
+export function movable(levels: Levels, level: number, first: number): Compaction | undefined {
+  const tables = levels[level] ?? [];
+  let end = first;
+  for (let table = tables[end]; table !== undefined && isApart(levels, level, table); table = tables[end]) end += 1;
+  const inputs = tables.slice(first, end);
+  return end === first || grown(tables, inputs) !== inputs ? undefined : { level, output: level + 1, inputs, below: [], move: true };
 }
 
 /** Rewrites the table where it is; one of level 0 takes its whole level down. */

@@ -1,5 +1,5 @@
 /**
- * Walks a table from front to back in a job, block by block, with read-ahead. Damage does not end the walk: a block that does not pass
+ * Walks a table, or a range of it, from front to back in a job, block by block, with read-ahead. Damage does not end the walk: a block that does not pass
  * becomes a damaged range, and the walk goes on behind it.
  */
 
@@ -19,6 +19,7 @@ import type { TableMeta } from './table-meta.ts';
 import { readProperties, tableName } from './table-meta.ts';
 
 const READ_AHEAD_BYTES = 128 * 1024;
+const EVERYTHING: KeyRange = { from: '', to: undefined };
 
 /** The range that is lost with a whole table. */
 export function wholeTable(meta: TableMeta, offset: number): DamagedRange {
@@ -46,6 +47,9 @@ export class TableScan {
   readonly #masks: readonly KeyRange[];
   readonly #disk: SyncVfs;
   readonly #path: string;
+  readonly #range: KeyRange;
+  /** The walk has not come to the range's first key yet. */
+  #seeks: boolean;
   #file: SyncFile | undefined;
   #index: TableIndex | undefined;
   #block = 0;
@@ -56,7 +60,10 @@ export class TableScan {
   #aheadLength = 0;
   #decoded: Buffer = Buffer.allocUnsafeSlow(8192);
 
-  constructor(disk: SyncVfs, directory: string, meta: TableMeta, readAhead: number = READ_AHEAD_BYTES) {
+  /** @param range of what it walks; the damage it reports may reach beyond */
+  constructor(disk: SyncVfs, directory: string, meta: TableMeta, range: KeyRange = EVERYTHING, readAhead: number = READ_AHEAD_BYTES) {
+    this.#range = range;
+    this.#seeks = range.from > meta.min;
     this.#disk = disk;
     this.#meta = meta;
     this.#masks = meta.masks;
@@ -77,7 +84,9 @@ export class TableScan {
       const footer = decodeFooter(this.#read(meta.bytes - FOOTER_BYTES, FOOTER_BYTES));
       if (footer.number !== meta.number) throw new MalformedError('the file is another table', 36);
       readProperties(new Reader(this.#blockAt(footer.properties.offset, footer.properties.length)));
-      this.#index = new TableIndex(Buffer.from(this.#blockAt(footer.index.offset, footer.index.length)));
+      const index = new TableIndex(Buffer.from(this.#blockAt(footer.index.offset, footer.index.length)));
+      this.#index = index;
+      if (this.#seeks) this.#block = index.find(this.#range.from);
       return true;
     } catch (error) {
       if (!isMalformed(error) && !(isVfsError(error) && error.code === 'NOT_FOUND')) throw error;
@@ -92,8 +101,14 @@ export class TableScan {
     for (;;) {
       if (!this.#open && !this.#openNext()) return false;
       try {
-        if (this.cursor.next()) {
+        if (this.#seeks ? this.cursor.seek(this.#range.from) : this.cursor.next()) {
+          this.#seeks = false;
           this.key = this.cursor.key();
+          if (this.#range.to !== undefined && this.key >= this.#range.to) {
+            this.#open = false;
+            this.#block = this.#index?.count ?? 0;
+            return false;
+          }
           if (this.#masks.length > 0 && anyContains(this.#masks, this.key)) continue;
           return true;
         }
