@@ -61,6 +61,7 @@ export class Lookup {
   /** @throws CoterieError DATA_DAMAGED, DISK_FAILED */
   find(key: ByteString, view: View | undefined): Entry | undefined | Pending {
     const tree = this.#tree;
+    const hash = this.#hash;
     if (view === undefined) {
       const found = tree.active.get(key, tree.sequence);
       if (found !== undefined) return found === 'removed' ? undefined : found;
@@ -68,7 +69,7 @@ export class Lookup {
         const sealed = memtable.get(key, tree.sequence);
         if (sealed !== undefined) return sealed === 'removed' ? undefined : sealed;
       }
-      const cached = this.#reads.entries.get(key);
+      const cached = this.#reads.entries.get(key, hashKey(key, hash));
       if (cached !== undefined) return cached;
     } else {
       for (const memtable of view.memtables) {
@@ -77,7 +78,7 @@ export class Lookup {
       }
     }
     const { levels } = view?.version ?? tree.versions.current;
-    hashKey(key, this.#hash);
+    if (view !== undefined) hashKey(key, hash);
     this.#blocks.length = 0;
     this.#tables.length = 0;
     for (let level = 0; level < levels.length; level += 1) {

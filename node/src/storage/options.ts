@@ -114,7 +114,7 @@ export function settingsOf(options: EngineOptions): Settings {
     compression,
     blockBytes: within('blockBytes', options.blockBytes ?? 4 * KIB, 128, MIB),
     restartInterval: within('restartInterval', options.restartInterval ?? 16, 1, 1024),
-    bloomBitsPerKey: within('bloomBitsPerKey', options.bloomBitsPerKey ?? 10, 0, 32),
+    bloomBitsPerKey: within('bloomBitsPerKey', options.bloomBitsPerKey ?? 14, 0, 32),
     tableBytes: within('tableBytes', options.tableBytes ?? 8 * MIB, 4 * KIB, 1024 * MIB),
     levelBaseBytes: within('levelBaseBytes', options.levelBaseBytes ?? 64 * MIB, 4 * KIB, any),
     levelRatio: within('levelRatio', options.levelRatio ?? 10, 2, 100),

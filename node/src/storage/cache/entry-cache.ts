@@ -13,6 +13,8 @@
 import { Buffer } from 'node:buffer';
 import type { ByteString } from '../../base/bytes.ts';
 import type { Entry, EntryKind } from '../entry.ts';
+import type { KeyHash } from '../sstable/bloom.ts';
+import { hashKey } from '../sstable/bloom.ts';
 
 const SEGMENT_LEAST_BYTES = 4096;
 const SEGMENT_MOST_BYTES = 64 * 1024;
@@ -23,18 +25,24 @@ const ENTRY_OVERHEAD_BYTES = 256;
 /** Segments of which one `trim` keeps what was hit; it bounds what a trim copies. */
 const SPARED_SEGMENTS = 4;
 const IDLE_SEGMENTS = 2;
+/** The places of the presence counts: one for each so many bytes of the budget. */
+const PRESENCE_BYTES = 256;
+const PRESENCE_MOST = 1 << 20;
 
 class CachedEntry implements Entry {
   readonly key: ByteString;
   readonly kind: EntryKind;
   readonly expireAtMs: number;
   readonly gcTag: number;
+  /** Its place in the presence counts. */
+  readonly place: number;
   value: Buffer;
   /** Hit since it came to its segment. */
   referenced = false;
 
-  constructor(key: ByteString, entry: Entry, value: Buffer) {
+  constructor(key: ByteString, entry: Entry, place: number, value: Buffer) {
     this.key = key;
+    this.place = place;
     this.kind = entry.kind;
     this.expireAtMs = entry.expireAtMs;
     this.gcTag = entry.gcTag;
@@ -51,6 +59,9 @@ interface Segment {
 
 export class EntryCache {
   readonly #index: Map<ByteString, CachedEntry> = new Map();
+  /** How many keys of the index fall on each place by their hash, up to 255: most keys that are not here are told so without the index. */
+  readonly #presence: Uint8Array;
+  readonly #hash: KeyHash = { h1: 0, h2: 0 };
   /** Oldest first; entries come to the last. */
   #segments: Segment[] = [];
   readonly #idle: Buffer[] = [];
@@ -70,6 +81,9 @@ export class EntryCache {
     this.#segmentBytes = segmentBytes;
     this.#entryBytes = budget < segmentBytes ? -1 : segmentBytes / 4;
     this.#poison = poison;
+    let places = 256;
+    while (places < PRESENCE_MOST && places * PRESENCE_BYTES < budget) places *= 2;
+    this.#presence = new Uint8Array(places);
   }
 
   /** Bytes of segments and of what their entries cost beside. */
@@ -81,8 +95,9 @@ export class EntryCache {
     return this.#index.size;
   }
 
-  /** The entry; its value aliases the cache until the end of the turn. */
-  get(key: ByteString): Entry | undefined {
+  /** The entry, by its key and that key's hash; its value aliases the cache until the end of the turn. */
+  get(key: ByteString, hash: KeyHash): Entry | undefined {
+    if (this.#presence[hash.h1 & (this.#presence.length - 1)] === 0) return undefined;
     const cached = this.#index.get(key);
     if (cached === undefined) return undefined;
     cached.referenced = true;
@@ -93,19 +108,26 @@ export class EntryCache {
   /** Keeps a copy, unless the value is so large that its block serves as well. */
   put(key: ByteString, entry: Entry): void {
     if (entry.value.length > this.#entryBytes) return;
-    const cached = new CachedEntry(key, entry, this.#copied(entry.value));
+    const place = hashKey(key, this.#hash).h1 & (this.#presence.length - 1);
+    const cached = new CachedEntry(key, entry, place, this.#copied(entry.value));
+    this.forget(key);
     this.#index.set(key, cached);
+    const count = this.#presence[place] as number;
+    if (count < 255) this.#presence[place] = count + 1;
     this.#append(cached);
   }
 
   /** The key is being written: what tables have for it is no longer the newest. */
   forget(key: ByteString): void {
-    if (this.#index.size > 0) this.#index.delete(key);
+    if (this.#index.size === 0) return;
+    const cached = this.#index.get(key);
+    if (cached !== undefined) this.#remove(cached);
   }
 
   /** Forgets everything. Its memory is not used again: whoever found an entry in this turn may still read it. */
   clear(): void {
     this.#index.clear();
+    this.#presence.fill(0);
     this.#segments = [];
     this.#bytes = 0;
   }
@@ -128,13 +150,20 @@ export class EntryCache {
           entry.value = this.#copied(entry.value);
           this.#append(entry);
         } else {
-          this.#index.delete(entry.key);
+          this.#remove(entry);
         }
       }
       spared -= 1;
       if (this.#poison) oldest.memory.fill(0xa5);
       if (this.#idle.length < IDLE_SEGMENTS) this.#idle.push(oldest.memory);
     }
+  }
+
+  #remove(entry: CachedEntry): void {
+    this.#index.delete(entry.key);
+    const count = this.#presence[entry.place] as number;
+    // A full count has lost track, and stays.
+    if (count < 255) this.#presence[entry.place] = count - 1;
   }
 
   /** A copy at the end of the newest segment, which `#append` then adds its entry to. */
