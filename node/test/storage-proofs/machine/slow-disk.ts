@@ -33,11 +33,14 @@ class SlowFile implements VfsFile {
   }
 
   readSync(into: Uint8Array, position: number): number {
+    const before = performance.now();
     hold(this.#disk.delayMs);
     const start = performance.now();
     const length = this.#file.readSync(into, position);
+    const end = performance.now();
     // The delay counts as long as it should be: that a busy machine wakes the thread later is not the engine's doing.
-    this.#disk.heldBy(this.#disk.delayMs + performance.now() - start);
+    this.#disk.heldBy(this.#disk.delayMs + end - start);
+    this.#disk.totalWaitedMs += end - before;
     return length;
   }
 
@@ -69,6 +72,8 @@ export class SlowVfs implements Vfs {
   mostReads = 0;
   mostHeldMs = 0;
   totalHeldMs = 0;
+  /** What synchronous reads took by the clock. */
+  totalWaitedMs = 0;
   synchronousReads = 0;
   asynchronousReads = 0;
   readonly #disk: Vfs;
