@@ -115,9 +115,9 @@ export class Machine {
     return node !== undefined && this.up && node.ready().ready && node.stats().synchronisation.synchronised;
   }
 
-  /** Whole, and in touch with every other member. */
+  /** Whole, in touch with every other member, and of good opinion of all. */
   get joined(): boolean {
-    return this.whole && this.node?.cluster().members.every((member) => member.state !== 'unreachable') === true;
+    return this.whole && this.node?.cluster().members.every(({ state }) => state === 'self' || state === 'connected') === true;
   }
 
   /** The others know of a store that took this one's place: only an empty disk helps. */

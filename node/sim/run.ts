@@ -335,7 +335,9 @@ class Run {
 }
 
 function unreachable(node: KvNode): string[] {
-  return node.cluster().members.flatMap((member) => (member.state === 'unreachable' ? [`${member.name} is unreachable`] : []));
+  return node
+    .cluster()
+    .members.flatMap((member) => (member.state === 'self' || member.state === 'connected' ? [] : [`${member.name} is ${member.state}`]));
 }
 
 function failureText(reply: Reply<unknown>): string {

@@ -1,6 +1,6 @@
 /** `coterie status`: the members, as one node sees them. */
 
-import type { ClusterDocument } from '../api/admin/documents.ts';
+import type { ClusterDocument, MemberDocument } from '../api/admin/documents.ts';
 import { asText, call, ENDPOINT_FLAG, JSON_FLAG } from './endpoint.ts';
 import { type CommandHelp, helpText, parseFlags } from './flags.ts';
 import { type Command, EXIT, type Surroundings } from './surroundings.ts';
@@ -8,7 +8,7 @@ import { table } from './table.ts';
 
 const STATUS: CommandHelp = {
   usage: 'status [flags]',
-  about: 'Shows the cluster as the answering node sees it. Exit code 1 when a member cannot be reached.',
+  about: 'Shows the cluster as the answering node sees it. Exit code 1 when a member cannot be reached or is down.',
   flags: [JSON_FLAG, ENDPOINT_FLAG],
 };
 
@@ -21,7 +21,7 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
   const answer = await call(flags, surroundings, { method: 'GET', path: '/v1/cluster' }, [200]);
   const text = asText(answer.body);
   const cluster = JSON.parse(text) as ClusterDocument;
-  const missing = cluster.members.filter(({ state }) => state === 'unreachable').length;
+  const missing = cluster.members.filter(({ reachable, state }) => !reachable || state === 'down').length;
   if (flags.values['json'] === true) surroundings.out(`${text}\n`);
   else {
     surroundings.out(
@@ -30,13 +30,14 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
     const rows = cluster.members.map((member) => [
       member.name,
       member.state,
+      heardOf(member),
       member.zone,
       member.rack,
       String(member.weight),
       String(member.partitions),
       member.address,
     ]);
-    surroundings.out(table(['node', 'state', 'zone', 'rack', 'weight', 'partitions', 'address'], rows));
+    surroundings.out(table(['node', 'state', 'heard', 'zone', 'rack', 'weight', 'partitions', 'address'], rows));
     surroundings.out(
       `\n${table(
         ['bucket', 'consistency', 'R', 'W'],
@@ -45,6 +46,13 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
     );
   }
   return missing === 0 ? EXIT.ok : EXIT.failed;
+}
+
+/** When the member was last heard of; of one that is down, by whose word it is. */
+function heardOf({ state, heartbeatAgeMs, observers }: MemberDocument): string {
+  if (state === 'self') return '';
+  const ago = heartbeatAgeMs < 60_000 ? `${(heartbeatAgeMs / 1000).toFixed(1)} s ago` : `${Math.floor(heartbeatAgeMs / 60_000)} min ago`;
+  return observers.length === 0 ? ago : `${ago}, silent to ${observers.join(' and ')}`;
 }
 
 export const statusCommand: Command = { name: 'status', about: 'Show the members of the cluster', run };

@@ -105,8 +105,11 @@ export interface Bucket {
   readonly blindWrites: 'newest' | 'quorum';
 }
 
-/** What this node knows of a member: itself, a member it is connected to, or one it cannot reach. */
-export type MemberState = 'self' | 'connected' | 'unreachable';
+/**
+ * What this node knows of a member: itself; one it is connected to; one it is connected to and avoids, because it owes an answer; one it cannot reach;
+ * one that is DOWN, on the word of two observers.
+ */
+export type MemberState = 'self' | 'connected' | 'avoided' | 'unreachable' | 'down';
 
 export interface MemberView {
   /** Of the store that fills the slot; `undefined` until this node has met it. */
@@ -120,8 +123,22 @@ export interface MemberView {
   readonly rack: string;
   readonly weight: number;
   readonly state: MemberState;
+  /** Requests to it pass now. */
+  readonly reachable: boolean;
   /** Partitions it is a primary of. */
   readonly partitions: number;
+  /** The life of the member that the failure detector knows of; 0 until something was heard of it. */
+  readonly incarnation: number;
+  /** How long ago its heartbeat was last seen to rise. */
+  readonly heartbeatAgeMs: number;
+  /** Client operations under way on it, as it last said. */
+  readonly load: number;
+  /** The newest topology that it has. */
+  readonly newestEpoch: number;
+  /** Names of those on whose word it is DOWN. */
+  readonly observers: readonly string[];
+  /** Names of those that are known to have found it silent. */
+  readonly accusers: readonly string[];
 }
 
 export interface ClusterView {
@@ -173,6 +190,8 @@ export interface NodeStats {
   readonly operationsWaiting: number;
   /** How many may be under way now: it follows what the node sustains. */
   readonly operationsLimit: number;
+  /** How far the failure detector doubts its own judgement, 0 to 4. */
+  readonly doubt: number;
   /** Counts since start, by metric name (`reads`, `writes`, `readRepairs`, `hedges`, `forwards`, `busy`, `timeouts`, …). */
   readonly counters: Readonly<Record<string, number>>;
   readonly synchronisation: SynchronisationView;

@@ -16,6 +16,7 @@ export class Leases {
   readonly #clock: Clock;
   readonly #timeLeaseMs: number;
   readonly #renewed: () => void;
+  readonly #mostAheadMs: () => number;
   readonly #hlc: Hlc;
   #actor: Actor;
   #counter: number;
@@ -27,13 +28,23 @@ export class Leases {
    * @param file holds a durable identity of this boot
    * @param counter the last counter used
    * @param renewed runs after each renewal
+   * @param mostAheadMs how far ahead of the wall clock a time may be to be taken in
    */
-  constructor(file: IdentityFile, clock: Clock, counter: number, ceilingBefore: number, timeLeaseMs: number, renewed: () => void) {
+  constructor(
+    file: IdentityFile,
+    clock: Clock,
+    counter: number,
+    ceilingBefore: number,
+    timeLeaseMs: number,
+    renewed: () => void,
+    mostAheadMs: () => number,
+  ) {
     const { storeId, actorEpoch, counterEnd, ceilingMs } = file.current;
     this.#file = file;
     this.#clock = clock;
     this.#timeLeaseMs = timeLeaseMs;
     this.#renewed = renewed;
+    this.#mostAheadMs = mostAheadMs;
     this.#hlc = new Hlc(ceilingBefore);
     this.#hlc.confirmCeiling(ceilingMs);
     this.#actor = actorOf(storeId, actorEpoch);
@@ -56,7 +67,7 @@ export class Leases {
 
   /** Takes in a time that came with an object; false when it is too far ahead. */
   observe(time: HybridTime): boolean {
-    return this.#hlc.observe(time, this.#clock.wallMs()) === 'ok';
+    return this.#hlc.observe(time, this.#clock.wallMs(), this.#mostAheadMs()) === 'ok';
   }
 
   /** Whether a dot and a time can be given out now. Starts a renewal when half of a lease is used. */

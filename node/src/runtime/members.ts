@@ -106,7 +106,10 @@ export class Members {
   }
 
   state(index: number): MemberState {
-    return index === this.self ? 'self' : this.isReachable(index) ? 'connected' : 'unreachable';
+    if (index === this.self) return 'self';
+    if (this.isDown(index)) return 'down';
+    if (!this.isReachable(index)) return 'unreachable';
+    return this.isAvoided(index) ? 'avoided' : 'connected';
   }
 
   #set(index: number, bit: number, on: boolean): void {

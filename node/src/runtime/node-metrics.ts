@@ -1,5 +1,7 @@
 /** The node's own metrics, registered once; hot paths raise them. */
 
+import type { MemberState } from './kv.ts';
+import type { Members } from './members.ts';
 import type { Counter, Histogram, MetricRegistry } from '../telemetry/metrics.ts';
 
 const HELP = {
@@ -28,6 +30,12 @@ const HELP = {
   clocksWarned: 'Writes that left a large clock',
   leasesRenewed: 'Leases of counters and time taken',
   rewinds: 'Times that this store was found to be rewound',
+  gossipSent: 'Messages of the failure detector sent, replies not counted',
+  gossipBytes: 'Bytes of the failure detector sent, replies counted',
+  membersAvoided: 'Times that this node began to avoid a member that left its probes unanswered',
+  membersAccused: 'Times that this node found a member silent to its own probes, and told others',
+  membersDowned: 'Times that a member was found DOWN, on the word of two observers',
+  refutations: 'Times that this node was called silent, or remembered from an earlier life, and took a new incarnation',
   entriesCopied: 'Objects copied from other stores while synchronising',
 } as const;
 
@@ -53,4 +61,15 @@ export function registerMetrics(registry: MetricRegistry): NodeMetrics {
     readMs: registry.histogram('coterie_operation_ms', help, undefined, { operation: 'read' }),
     writeMs: registry.histogram('coterie_operation_ms', help, undefined, { operation: 'write' }),
   };
+}
+
+const STATES: readonly MemberState[] = ['connected', 'avoided', 'unreachable', 'down'];
+
+/** Registers what is read of the members when metrics are asked for. */
+export function observeMembers(registry: MetricRegistry, members: Members, detector: { readonly doubt: number }): void {
+  for (const state of STATES) {
+    const read = (): number => members.names.reduce((count, _, index) => count + (members.state(index) === state ? 1 : 0), 0);
+    registry.observedGauge('coterie_members', 'Other members by their state, as this node sees them', read, { state });
+  }
+  registry.observedGauge('coterie_detector_doubt', 'How far the failure detector doubts its own judgement, 0 to 4', () => detector.doubt);
 }

@@ -20,11 +20,11 @@ import type { IncomingRequest } from '../transport/request.ts';
 import { limitsForPeers } from '../transport/limits.ts';
 import { Transport } from '../transport/transport.ts';
 import { Admission } from './admission.ts';
-import { Avoidance } from './avoidance.ts';
 import { ClientOperations } from './client-operations.ts';
 import { copyPage } from './copy-source.ts';
 import type { NodeCore } from './core.ts';
 import { ForegroundPace } from './foreground-pace.ts';
+import { Detection } from './detection.ts';
 import { Hedging } from './hedging.ts';
 import { IdentityFile } from './identity-file.ts';
 import type {
@@ -50,7 +50,7 @@ import { Leases } from './leases.ts';
 import { listOwn } from './listing.ts';
 import { LocalStore } from './local-store.ts';
 import { Members } from './members.ts';
-import { type CountName, registerMetrics } from './node-metrics.ts';
+import { type CountName, observeMembers, registerMetrics } from './node-metrics.ts';
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS, mostOperations, type NodeOptions } from './options.ts';
 import { PeerPolicy } from './peer-policy.ts';
 import { SHIPPED_POLICIES } from './policies.ts';
@@ -65,6 +65,8 @@ import { bucketView, clusterView, ringView } from './views.ts';
 /** How late a deadline may be. */
 const TICK_MS = 4;
 const GRACE_MS = 10_000;
+/** Lives of the failure detector within one boot of the store: one, and one more for each time that it is refuted. */
+const INCARNATIONS = 2 ** 16;
 
 interface Parts {
   readonly options: NodeOptions;
@@ -80,7 +82,7 @@ export class CoterieNode implements KvNode {
   readonly #parts: Parts;
   readonly #operations: ClientOperations;
   readonly #synchroniser: Synchroniser;
-  readonly #avoidance: Avoidance;
+  readonly #detection: Detection;
   readonly #openedMs: number;
   #listener: Listener | undefined;
   #stopped: Promise<void> | undefined;
@@ -90,7 +92,16 @@ export class CoterieNode implements KvNode {
     this.limits = { keyBytes: parts.core.limits.keyBytes, pairBytes: parts.core.limits.pairBytes };
     this.#operations = new ClientOperations(parts.core);
     this.#synchroniser = synchroniser;
-    this.#avoidance = new Avoidance(parts.core);
+    const { options, core, file } = parts;
+    this.#detection = new Detection({
+      ...core,
+      log: options.log ?? SILENT,
+      random: options.env.random,
+      incarnation: bootSequence(file.current.boot) * INCARNATIONS,
+      store: file.current.storeId,
+      load: () => parts.core.admission.underWay,
+    });
+    if (options.metrics !== undefined) observeMembers(options.metrics, core.members, this.#detection);
     this.#openedMs = parts.core.clock.monotonicMs();
   }
 
@@ -153,10 +164,11 @@ export class CoterieNode implements KvNode {
       // These know each other: what a peer says changes the standing, and a change of standing is told to the peers.
       const late: { synchroniser?: Synchroniser; tellAll?: () => void; refusedBy?: () => string | undefined } = {};
       const metrics = registerMetrics(options.metrics ?? new MetricRegistry());
-      const leases = new Leases(file, clock, actor.counter, last.ceilingMs, timings.timeLeaseMs, () => {
+      const renewed = (): void => {
         metrics.counts.leasesRenewed.add();
         late.tellAll?.();
-      });
+      };
+      const leases = new Leases(file, clock, actor.counter, last.ceilingMs, timings.timeLeaseMs, renewed, () => policies.mostAheadMs());
       const standing = new Standing({
         file,
         leases,
@@ -269,7 +281,7 @@ export class CoterieNode implements KvNode {
 
   cluster(): ClusterView {
     const { core, file } = this.#parts;
-    return clusterView(core.topology, core.members, file.current);
+    return clusterView(core.topology, core.members, file.current, this.#detection);
   }
 
   ring(): RingView {
@@ -306,6 +318,7 @@ export class CoterieNode implements KvNode {
       operationsInFlight: core.admission.underWay,
       operationsWaiting: core.admission.waiting,
       operationsLimit: core.admission.limit,
+      doubt: this.#detection.doubt,
       counters: Object.fromEntries(names.map((name) => [name, core.metrics.counts[name].value()])),
       synchronisation: this.#synchroniser.view(),
       engine: { ...core.store.engine.stats() },
@@ -344,7 +357,7 @@ export class CoterieNode implements KvNode {
         .filter((_, index) => index !== members.self)
         .map(({ name, address: { host, peerPort } }) => ({ name, address: { host, port: peerPort } })),
     );
-    this.#avoidance.begin();
+    this.#detection.begin();
     standing.begin();
     this.#synchroniser.advance();
   }
@@ -369,7 +382,7 @@ export class CoterieNode implements KvNode {
       });
     });
     core.standing.end();
-    this.#avoidance.stop();
+    this.#detection.stop();
     this.#synchroniser.stop();
     trees?.stop();
     this.#parts.policy.stop();

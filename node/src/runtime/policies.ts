@@ -14,10 +14,14 @@
  * - `shed`: "shed after effect" begins the operation, whose client has been told that it was refused.
  * - `counts`: "blank replica counted in R" answers true.
  * - `damageShows`: "Merkle root unchanged by damage" answers false, so that a tree goes on saying what the store had before.
+ * - `observersNeeded`: "one-observer DOWN" answers 1.
+ * - `accuses`: "rumour counted as a probe" answers true.
+ * - `mostAheadMs`: "clock jump accepted" answers Infinity.
  */
 
 import type { MemberName, StoreId } from '../base/ids.ts';
 import { crc32 } from 'node:zlib';
+import { MAX_AHEAD_MS } from '../cluster/versioning/hlc.ts';
 import { type Reconciled, reconcileEncoded } from '../cluster/versioning/reconcile.ts';
 import type { Operation } from '../cluster/versioning/update.ts';
 
@@ -51,6 +55,12 @@ export interface Policies {
   coordinates(synchronised: boolean): boolean;
   /** Whether damage makes the leaves of the hash tree around it unknown, and the range a debt. */
   damageShows(): boolean;
+  /** How many observers must have found a member silent for it to be DOWN. */
+  observersNeeded(): number;
+  /** Whether this node calls a member silent; `probed`: its own probes went unanswered, else it has only heard of it. */
+  accuses(probed: boolean): boolean;
+  /** How far ahead of this node's wall clock a time that comes with an object may be, in ms. */
+  mostAheadMs(): number;
 }
 
 export const SHIPPED_POLICIES: Policies = {
@@ -65,4 +75,7 @@ export const SHIPPED_POLICIES: Policies = {
   counts: (synchronised) => synchronised,
   coordinates: (synchronised) => synchronised,
   damageShows: () => true,
+  observersNeeded: () => 2,
+  accuses: (probed) => probed,
+  mostAheadMs: () => MAX_AHEAD_MS,
 };

@@ -2,7 +2,8 @@
 
 import type { BucketDefinition, Topology } from '../cluster/ring/topology.ts';
 import type { StoreIdentity } from '../cluster/membership/identity.ts';
-import type { Bucket, ClusterView, RingView } from './kv.ts';
+import type { Bucket, ClusterView, MemberView, RingView } from './kv.ts';
+import type { Detection } from './detection.ts';
 import type { Members } from './members.ts';
 
 export function bucketView(bucket: BucketDefinition): Bucket {
@@ -10,7 +11,7 @@ export function bucketView(bucket: BucketDefinition): Bucket {
   return { id, name, consistency, r: R, w: W, blindWrites };
 }
 
-export function clusterView(topology: Topology, members: Members, identity: StoreIdentity): ClusterView {
+export function clusterView(topology: Topology, members: Members, identity: StoreIdentity, detection: Detection): ClusterView {
   const held = new Array<number>(topology.members.length).fill(0);
   for (const replicas of topology.partitions) for (const member of replicas) held[member] = (held[member] ?? 0) + 1;
   return {
@@ -21,7 +22,7 @@ export function clusterView(topology: Topology, members: Members, identity: Stor
     self: identity.member,
     buckets: topology.buckets.map(bucketView),
     members: topology.members.map((member, index) => ({
-      id: index === members.self ? identity.storeId : (identity.peers[member.name]?.storeId ?? member.storeId),
+      id: index === members.self ? identity.storeId : (identity.peers[member.name]?.storeId ?? detection.storeOf(index) ?? member.storeId),
       name: member.name,
       host: member.address.host,
       peerPort: member.address.peerPort,
@@ -31,9 +32,19 @@ export function clusterView(topology: Topology, members: Members, identity: Stor
       rack: member.rack,
       weight: member.weight,
       state: members.state(index),
+      reachable: members.isReachable(index),
       partitions: held[index] ?? 0,
+      ...lifeOf(detection, members, index),
     })),
   };
+}
+
+type Life = Pick<MemberView, 'incarnation' | 'heartbeatAgeMs' | 'load' | 'newestEpoch' | 'observers' | 'accusers'>;
+
+function lifeOf(detection: Detection, members: Members, index: number): Life {
+  const { incarnation, heartbeatAgeMs, load, newestEpoch, observers, accusers } = detection.life(index);
+  const names = (indexes: readonly number[]): string[] => indexes.map((observer) => members.nameOf(observer));
+  return { incarnation, heartbeatAgeMs, load, newestEpoch, observers: names(observers), accusers: names(accusers) };
 }
 
 export function ringView(topology: Topology): RingView {

@@ -38,7 +38,7 @@ export const DEFAULT_LIMITS: TransportLimits = {
   maxConnections: 4096,
   connectTimeoutMs: 2000,
   handshakeTimeoutMs: 5000,
-  probeMs: 1000,
+  probeMs: 1500,
   silenceMs: 5000,
   promptMs: 500,
   reconnectFirstMs: 50,

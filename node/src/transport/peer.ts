@@ -99,6 +99,14 @@ export class Peer implements RequesterOwner {
     );
   }
 
+  /** The peer has connected by itself: it is there. If it has started anew, a connection to what it was before is half open, and of no use. */
+  met(theirs: Hello): void {
+    if (this.#state === 'connected' && this.#hello?.boot !== theirs.boot) {
+      this.#requester?.fail(new CoterieError('PEER_UNREACHABLE', 'the peer has started anew'));
+    }
+    this.open();
+  }
+
   /** Ends the connection for good. */
   stop(reason: CoterieError): void {
     this.#stopped = true;

@@ -11,7 +11,7 @@ import type { Address, Connection, ConnectionHandler, Listener, Network } from '
 import type { Random } from '../env/random.ts';
 import { Deadlines } from './deadlines.ts';
 import { FIRST_MESSAGE_TYPE } from './frame.ts';
-import type { HandshakePolicy } from './handshake.ts';
+import type { HandshakePolicy, Hello } from './handshake.ts';
 import { DEFAULT_LIMITS, type TransportLimits } from './limits.ts';
 import { Link } from './link.ts';
 import { Peer, type PeerWorld } from './peer.ts';
@@ -92,8 +92,8 @@ export class Transport {
       handlerOf: (type) => this.#handlers[type],
       admits: (peer, epoch, type) => epochs?.admits(peer, epoch, type) ?? true,
       epoch: () => epochs?.current() ?? 0,
-      established: (responder): void => {
-        this.#established(responder);
+      established: (responder, theirs): void => {
+        this.#established(responder, theirs);
       },
       closed: (responder, error): void => {
         this.#ended(responder, error);
@@ -135,6 +135,11 @@ export class Transport {
   /** Whether requests to the peer pass now. */
   connected(peer: string): boolean {
     return this.#peers.get(peer)?.connected === true;
+  }
+
+  /** Tries to connect to a peer at once, unless it is connected or being connected to. */
+  connectNow(peer: string): void {
+    this.#peers.get(peer)?.open();
   }
 
   /** For how many milliseconds a connected peer has left a ping or a prompt request unanswered; 0 where it owes nothing. */
@@ -199,14 +204,14 @@ export class Transport {
     this.#listeners.clear();
   }
 
-  /** An accepted link stands: it replaces an earlier one of the same peer, and shows that the peer is there. */
-  #established(responder: Responder): void {
+  /** An accepted link stands: it replaces an earlier one of the same peer, and shows that the peer is there, perhaps started anew. */
+  #established(responder: Responder, theirs: Hello): void {
     const { peer, remote } = responder;
     const earlier = this.#responderOf.get(peer);
     this.#responderOf.set(peer, responder);
     earlier?.fail(new CoterieError('CLOSED', 'the peer has connected anew'));
     this.#world.log({ kind: 'connected', peer, direction: 'in', remote });
-    this.#peers.get(peer)?.open();
+    this.#peers.get(peer)?.met(theirs);
   }
 
   /** An accepted link has ended. */

@@ -107,6 +107,11 @@ export class DevCluster {
     await this.#command(`start ${number}`, (line) => line === `node-${number} is ready`);
   }
 
+  /** Waits until a line of the output, an earlier one too, is like this. */
+  async said(line: RegExp): Promise<void> {
+    await until(this.#lines, this.#waiting, this.#ended, (text) => line.test(text), 0);
+  }
+
   output(): string {
     return this.#lines.join('\n');
   }

@@ -45,7 +45,7 @@ describe('restarts', () => {
       await cluster.node(0).put('default', key, bytes('old'), {}, { w: 3 });
       await cluster.sleep(1500);
       cluster.isolate(2);
-      await cluster.until(() => cluster.node(0).cluster().members[2]?.state === 'unreachable');
+      await cluster.until(() => cluster.node(0).cluster().members[2]?.reachable === false);
       await cluster.node(0).put('default', key, bytes('new'), {}, {});
       cluster.kill(1, 'power-loss');
       cluster.heal();
@@ -128,7 +128,7 @@ describe('a wiped store', () => {
       await cluster.boot(1);
       await cluster.sleep(5000);
       expect(cluster.node(1).ready().reasons.join('\n')).toContain('node-1 refuses this store');
-      expect(cluster.node(0).cluster().members[1]?.state).toBe('unreachable');
+      expect(cluster.node(0).cluster().members[1]?.reachable).toBe(false);
       expect(await failure(() => cluster.node(1).get('default', 'key-1', { r: 1 }))).toBe('NO_QUORUM');
       expect(await failure(() => cluster.node(1).put('default', 'key-1', bytes('w'), {}, { w: 1 }))).toContain('none');
     }));

@@ -9,6 +9,7 @@ import {
   encodeCoordinate,
   encodeCoordinateAnswer,
 } from '../../src/transport/messages/coordinate.ts';
+import { decodeGossip, encodeGossip, type GossipMessage } from '../../src/transport/messages/gossip.ts';
 import { HotEncoder } from '../../src/transport/messages/hot-encoder.ts';
 import { decodeNotice, encodeNotice } from '../../src/transport/messages/notice.ts';
 import {
@@ -116,5 +117,53 @@ describe('the other messages', () => {
       removed: [storeId('b'.repeat(32))],
     };
     expect(decodeNotice(encodeNotice(notice))).toEqual(notice);
+  });
+});
+
+describe('gossip', () => {
+  const U53 = fc.maxSafeNat();
+  const STORE = fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => storeId(hex(bytes)));
+  const MESSAGE: fc.Arbitrary<GossipMessage> = fc.record({
+    incarnation: U53,
+    heartbeat: U53,
+    load: fc.nat(),
+    epoch: U53,
+    store: fc.option(STORE, { nil: undefined }),
+    exchange: fc.boolean(),
+    rows: fc.array(fc.tuple(fc.nat(1000), U53, U53, fc.nat(), U53), { maxLength: 40 }).map((rows) => rows.flat()),
+    introductions: fc.array(fc.record({ member: fc.nat(1000), incarnation: U53, store: STORE }), { maxLength: 8 }),
+    accusations: fc.array(fc.record({ member: fc.nat(1000), incarnation: U53, observer: fc.nat(1000), observerIncarnation: U53 }), {
+      maxLength: 8,
+    }),
+  });
+
+  test('comes back as it was', () => {
+    fc.assert(
+      fc.property(MESSAGE, (message) => {
+        expect(decodeGossip(encodeGossip(message))).toEqual(message);
+      }),
+    );
+  });
+
+  test('is refused where it is too long, its columns differ, or a store id is none', () => {
+    const { Gossip } = coterie.peer;
+    const code = (message: object): string => {
+      try {
+        decodeGossip(Gossip.encode(message).finish());
+        return 'taken';
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+    };
+    const columns = (length: number): object =>
+      Object.fromEntries(['members', 'incarnations', 'heartbeats', 'loads', 'epochs'].map((name) => [name, new Array(length).fill(1)]));
+    expect(code(columns(1024))).toBe('taken');
+    expect(code(columns(1025))).toBe('FRAME_INVALID');
+    expect(code({ ...columns(2), loads: [1] })).toBe('FRAME_INVALID');
+    expect(code({ storeId: new Uint8Array(15) })).toBe('FRAME_INVALID');
+    expect(code({ introductions: [{ member: 1 }] })).toBe('FRAME_INVALID');
+    expect(code({ accusations: new Array(257).fill({ member: 1 }) })).toBe('FRAME_INVALID');
+    expect(code({ incarnation: 2 ** 53 })).toBe('FRAME_INVALID');
+    expect(code({ ...columns(1), heartbeats: [2 ** 60] })).toBe('FRAME_INVALID');
   });
 });

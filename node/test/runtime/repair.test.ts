@@ -43,8 +43,8 @@ describe('read repair', () => {
       const { context } = await cluster.node(0).get('default', key, {});
       if (context === undefined) throw new Error('no context');
       cluster.isolate(0);
-      await cluster.until(() => cluster.node(1).cluster().members[0]?.state === 'unreachable');
-      await cluster.until(() => cluster.node(0).cluster().members[1]?.state === 'unreachable');
+      await cluster.until(() => cluster.node(1).cluster().members[0]?.reachable === false);
+      await cluster.until(() => cluster.node(0).cluster().members[1]?.reachable === false);
       await cluster.node(0).put('default', key, bytes('left'), {}, { context, w: 1 });
       await cluster.node(1).put('default', key, bytes('right'), {}, { context });
       cluster.heal();

@@ -181,9 +181,7 @@ export class VirtualCluster {
 
   async ready(): Promise<void> {
     await this.until(() =>
-      this.up.every(
-        (node) => node.ready().ready && node.cluster().members.every(({ state, name }) => state !== 'unreachable' || this.#isDown(name)),
-      ),
+      this.up.every((node) => node.ready().ready && node.cluster().members.every(({ reachable, name }) => reachable || this.#isDown(name))),
     );
   }
 

@@ -125,6 +125,7 @@ export class PerfectStore {
         operationsInFlight: 0,
         operationsWaiting: 0,
         operationsLimit: 1,
+        doubt: 0,
         counters,
         synchronisation: { synchronised: true, partitionsTotal: 0, partitionsDone: 0, waitingFor: undefined },
         engine: {},

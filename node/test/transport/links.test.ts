@@ -325,6 +325,25 @@ describe('a connection that is lost', () => {
     expect(pair.state).toBe('connected');
   });
 
+  test('to a peer that has started anew is given up as soon as the peer has opened its own: it is half open', async () => {
+    const pair = await Pair.connect();
+    const same = RawPeer.connect(pair.network, pair.a.address);
+    await pair.clock.settle();
+    same.shakeHands(hello(2));
+    await pair.clock.settle();
+    expect(pair.state).toBe('connected');
+    expect(pair.events.some(({ kind }) => kind === 'disconnected')).toBe(false);
+    const later = RawPeer.connect(pair.network, pair.a.address);
+    await pair.clock.settle();
+    later.shakeHands(hello(2, { boot: 8 }));
+    await pair.clock.settle();
+    expect(pair.events.filter(({ kind }) => kind === 'disconnected')).toContainEqual(
+      expect.objectContaining({ peer: 'node-2', direction: 'out', message: 'the peer has started anew' }),
+    );
+    await pair.clock.advance(60);
+    expect(pair.state).toBe('connected');
+  });
+
   test('is noticed by its silence, though nobody closed it', async () => {
     const pair = await Pair.connect();
     const [client, server] = pair.network.connections[0] ?? [];

@@ -28,8 +28,22 @@ export interface MemberDocument {
   readonly weight: number;
   /** As the answering node sees it. */
   readonly state: MemberState;
+  /** Requests of the answering node to it pass now. */
+  readonly reachable: boolean;
   /** Partitions it is a primary of. */
   readonly partitions: number;
+  /** The life of it that the failure detector knows of; 0 until something was heard of it. */
+  readonly incarnation: number;
+  /** Milliseconds since its heartbeat was last seen to rise, by its own word or by hearsay. */
+  readonly heartbeatAgeMs: number;
+  /** Client operations under way on it, as it last said. */
+  readonly load: number;
+  /** The newest topology that it has. */
+  readonly newestEpoch: number;
+  /** Names of those on whose word it is DOWN; empty where it is not. */
+  readonly observers: readonly string[];
+  /** Names of those that are known to have found it silent. */
+  readonly accusers: readonly string[];
 }
 
 /** `GET /v1/ring` */

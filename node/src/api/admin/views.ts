@@ -20,7 +20,14 @@ function memberDocument(member: MemberView): MemberDocument {
     rack: member.rack,
     weight: member.weight,
     state: member.state,
+    reachable: member.reachable,
     partitions: member.partitions,
+    incarnation: member.incarnation,
+    heartbeatAgeMs: member.heartbeatAgeMs,
+    load: member.load,
+    newestEpoch: member.newestEpoch,
+    observers: member.observers,
+    accusers: member.accusers,
   };
 }
 

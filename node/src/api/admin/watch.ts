@@ -31,11 +31,12 @@ export function watchNode({ node, log, after }: WatchOptions): () => void {
   let wasSynchronised = true;
   const reached = new Set<string>();
   const look = (): void => {
-    for (const { name, state } of node.cluster().members) {
-      if (state === 'connected' && !reached.has(name)) {
+    for (const { name, state, reachable } of node.cluster().members) {
+      if (state === 'self') continue;
+      if (reachable && !reached.has(name)) {
         reached.add(name);
         log.log('info', NODE_EVENT.reached, { member: name });
-      } else if (state === 'unreachable' && reached.delete(name)) {
+      } else if (!reachable && reached.delete(name)) {
         log.log('warn', NODE_EVENT.lost, { member: name });
       }
     }

@@ -30,6 +30,7 @@ interface LogLine {
   readonly level?: string;
   readonly member?: string;
   readonly reason?: string;
+  readonly observers?: string;
 }
 
 /** Events of a node's log that a person watching wants to see. */
@@ -43,6 +44,10 @@ function worthTelling(line: LogLine): string | undefined {
       return `reaches ${line.member ?? ''}`;
     case 'member-lost':
       return `lost ${line.member ?? ''}`;
+    case 'member-down':
+      return `counts ${line.member ?? ''} as DOWN, on the word of ${line.observers ?? ''}`;
+    case 'member-up':
+      return `counts ${line.member ?? ''} as UP`;
     case 'store-synchronising':
       return 'copies its partitions from the others';
     case 'store-synchronised':

@@ -87,9 +87,9 @@ export class Hlc {
    * Takes in a time seen in a message or an object, so that every later `now` is after it. A time that this clock has passed already
    * drags nothing, and is `ok` however far behind the wall clock has jumped.
    */
-  observe(remote: HybridTime, wallMs: number): Observed {
+  observe(remote: HybridTime, wallMs: number, mostAheadMs: number = MAX_AHEAD_MS): Observed {
     if (remote.ms > this.#ms) {
-      if (remote.ms > wallMs + MAX_AHEAD_MS) return 'ahead';
+      if (remote.ms > wallMs + mostAheadMs) return 'ahead';
       this.#ms = remote.ms;
       this.#logical = remote.logical;
     } else if (remote.ms === this.#ms && remote.logical > this.#logical) {

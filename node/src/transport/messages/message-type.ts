@@ -8,6 +8,7 @@ export const MESSAGE = {
   list: 20,
   copy: 21,
   notice: 22,
+  gossip: 23,
 } as const;
 
 /** What a node that is well answers at once, from its own store: a late answer tells that it is not. */

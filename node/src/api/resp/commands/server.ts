@@ -63,7 +63,7 @@ const SECTIONS: Readonly<Record<string, (shared: Shared) => Section>> = {
       ['coterie_cluster_id', view.clusterId],
       ['coterie_epoch', view.epoch],
       ['coterie_members', view.members.length],
-      ['coterie_members_reachable', view.members.filter((member) => member.state !== 'unreachable').length],
+      ['coterie_members_reachable', view.members.filter((member) => member.reachable).length],
     ];
   },
 };
