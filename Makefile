@@ -49,8 +49,10 @@ format: deps ## Format every file
 	@$(NODE) .ci/stale.js --write
 	@$(BIN)/prettier --write --log-level warn .
 
-sim: deps ## Simulate: SEEDS=200 [FIRST=1] | SEED=42 (a readable trace) | MUTANTS=1
-ifdef MUTANTS
+sim: deps ## Simulate: SEEDS=200 [FIRST=1] | SEED=42 (a readable trace) | MUTANTS=1 | SCALE=1 (failure detection at 1,000 nodes)
+ifdef SCALE
+	@$(NODE) node/sim/scale/main.ts
+else ifdef MUTANTS
 	@$(NODE) node/sim/main.ts --mutants
 else ifdef SEED
 	@$(NODE) node/sim/main.ts --seed $(SEED)

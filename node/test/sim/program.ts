@@ -11,8 +11,13 @@ export interface Ended {
 }
 
 export function simulate(...args: string[]): Promise<Ended> {
-  const main = fileURLToPath(new URL('../../sim/main.ts', import.meta.url));
-  const child = spawn(process.execPath, [main, ...args], {
+  return runProgram('main.ts', ...args);
+}
+
+/** @param program its path in node/sim */
+export function runProgram(program: string, ...args: string[]): Promise<Ended> {
+  const path = fileURLToPath(new URL(`../../sim/${program}`, import.meta.url));
+  const child = spawn(process.execPath, [path, ...args], {
     env: { ...process.env, NODE_OPTIONS: '' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
