@@ -48,6 +48,8 @@ export interface MachineParts {
   readonly rots: boolean;
   /** How long a sync takes when the disk is well. */
   readonly syncMs: number;
+  /** Hears what the node logs. */
+  readonly onLog: (machine: Machine, event: string, fields: LogFields) => void;
   /** All but the environment, the log and what `seams` changes. */
   readonly settings: Omit<NodeOptions, 'env' | 'log'>;
 }
@@ -84,8 +86,10 @@ export class Machine {
   process: Process | undefined;
   node: KvNode | undefined;
   mount: SimMount | undefined;
-  /** Since when the node has been up and synchronised. */
   boots = 0;
+  /** Deaths without an orderly stop: the next life's hybrid time begins where the lease on the disk ended. */
+  deaths = 0;
+  #latestWallMs = 0;
   #wantUp = false;
   /** The process is about to go because it has stopped. */
   #orderly = false;
@@ -130,6 +134,17 @@ export class Machine {
   /** What a supervisor would restart: it says itself that it cannot go on. */
   get stuck(): boolean {
     return this.up && this.node?.ready().reasons.some((reason) => /until a restart|cannot be written/.test(reason)) === true;
+  }
+
+  /** The latest that the wall clock has shown, as far as it was noted. */
+  get latestWallMs(): number {
+    this.noteClock();
+    return this.#latestWallMs;
+  }
+
+  /** To be called before the clock is changed. */
+  noteClock(): void {
+    this.#latestWallMs = Math.max(this.#latestWallMs, this.wallMs());
   }
 
   wallMs(): number {
@@ -191,6 +206,7 @@ export class Machine {
     const { world, coverage } = this.#parts;
     if (level !== 'debug') coverage.add(`log.${event}`);
     world.trace.note(this.name, `log ${event}`, world.trace.readable ? JSON.stringify(fields) : '');
+    this.#parts.onLog(this, event, fields);
   }
 
   #failed(process: Process, error: unknown): void {
@@ -287,6 +303,7 @@ export class Machine {
     }
     world.trace.note(this.name, 'dead', power ? 'power' : this.#orderly ? 'stopped' : 'killed');
     coverage.add(power ? 'losses of power' : this.#orderly ? 'orderly stops' : 'kills');
+    if (!this.#orderly) this.deaths += 1;
     this.#orderly = false;
     process.fence();
     this.node = undefined;

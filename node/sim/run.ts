@@ -11,14 +11,17 @@ import { createTopology } from '../src/cluster/ring/topology-create.ts';
 import type { Topology } from '../src/cluster/ring/topology.ts';
 import type { KvNode } from '../src/runtime/kv.ts';
 import type { NodeOptions } from '../src/runtime/options.ts';
+import type { LogFields } from '../src/telemetry/logger.ts';
 import { checkConvergence, type ReplicaCopy } from './checkers/convergence.ts';
 import { checkBounds, checkSiblingCount } from './checkers/bounds.ts';
+import { checkClockBound } from './checkers/clock-bound.ts';
 import { checkAnswers } from './checkers/disk-answers.ts';
 import { checkNoReturn } from './checkers/no-return.ts';
 import { checkRefusals } from './checkers/refusals.ts';
 import { checkScan } from './checkers/scan.ts';
 import { checkSiblings } from './checkers/siblings.ts';
 import { checkOverlap, checkSurvival, type Violation } from './checkers/survival.ts';
+import { checkTwoObservers } from './checkers/two-observers.ts';
 import { BUCKET, Client, type ClientParts, type ClientSeams, readAt } from './clients/client.ts';
 import { History, type ReadRecord } from './clients/history.ts';
 import { recognise } from './clients/value.ts';
@@ -66,6 +69,8 @@ const REPAIR_MS = 5000;
 const PACE_MS = 100;
 /** How long after its last operation a node counts as idle. */
 const IDLE_MS = 10_000;
+/** Wall clocks that differ by no more than this never make a time too far ahead. */
+const SKEW_TAKEN_MS = 400;
 /** A node that died goes on from the hybrid time that it had leased on disk, up to so much ahead of its clock. */
 const TIME_LEASE_US = 1_000_000;
 
@@ -135,6 +140,9 @@ class Run {
           open: options.open,
           rots: faults.has('bit-rot'),
           syncMs: plan.syncMs,
+          onLog: (machine, event, fields): void => {
+            if (event === 'member-down') this.#judgeDown(machine, fields);
+          },
           settings: settingsOf(plan, topology, name),
         }),
     );
@@ -325,11 +333,34 @@ class Run {
     }
   }
 
+  #judgeDown({ name }: Machine, { member, observers }: LogFields): void {
+    const claim = { by: name, member: String(member), observers: String(observers).split(', ') };
+    this.#report(checkTwoObservers(claim, (observer, of) => this.#network.ledger.longest(observer, of)));
+  }
+
+  /** Whether any node has let a clock drag it along: in the key written last, where that shows first. */
+  #judgeClocks(): void {
+    const key = this.history.writes.at(-1)?.key;
+    // Clocks that differ by less are within what is taken.
+    if (key === undefined || this.#plan.skewMs <= SKEW_TAKEN_MS) return;
+    for (const machine of this.#machines) {
+      // After a death hybrid time goes on from the lease on the disk, ahead of the clock.
+      if (!machine.up || machine.deaths > 0) continue;
+      const times = machine.ask(1000, async (node) => (await node.local(BUCKET, key)).versions.map(({ time }) => time.ms));
+      void times.then((reply) => {
+        if (reply.kind !== 'answer') return;
+        const { name, latestWallMs } = machine;
+        for (const ms of reply.value) this.#report(checkClockBound({ node: name, key, ms, latestWallMs }));
+      });
+    }
+  }
+
   /** Looks at what the nodes hold, now and then. */
   async #watchBounds(until: () => boolean): Promise<void> {
     while (!until()) {
       await this.#world.sleep(500);
       this.#judgeBounds(false);
+      this.#judgeClocks();
     }
   }
 }

@@ -51,6 +51,7 @@ export class Injector {
   calm(): void {
     const { linkDelayUs } = this.#plan;
     for (const from of this.#machines) {
+      from.noteClock();
       for (const to of this.#machines) {
         this.#network.setLink(from.name, to.name, this.#plainLink(from === to ? 20 : linkDelayUs));
       }
@@ -168,6 +169,7 @@ export class Injector {
         this.#pause(machine);
         return;
       case 'clock-jump':
+        machine.noteClock();
         machine.clock.offsetUs = dice.between(0, this.#plan.skewMs * 1000) - Math.floor(this.#plan.skewMs * 500);
         return;
       case 'clock-drift':

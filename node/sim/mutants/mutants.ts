@@ -1,6 +1,6 @@
 /**
  * Known bugs, put back. Each is a trap that a real system fell into (or a step that is easily got wrong), and names the checker that must
- * notice it within 200 seeds. None is a switch in shipped code: they act on the policies that a node is given, on its disk, or on what a
+ * notice it within 300 seeds. None is a switch in shipped code: they act on the policies that a node is given, on its disk, or on what a
  * client sends.
  *
  * | mutant | checker |
@@ -15,6 +15,9 @@
  * | blank replica counted in R | quorum-overlap |
  * | shed after effect | refusals |
  * | torn tail accepted | disk-answers |
+ * | one-observer DOWN | two-observers |
+ * | rumour counted as a probe | two-observers |
+ * | clock jump accepted | clock-bound |
  * | fsync retried after failure | disk-answers: the log misses frames that were told to be synced |
  */
 
@@ -70,6 +73,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   { name: 'read repair dropped', checker: 'convergence', seams: byPolicy({ repairs: () => false }) },
   { name: 'retry makes a second dot', checker: 'siblings', seams: byPolicy({ operation: () => undefined }) },
+  { name: 'one-observer DOWN', checker: 'two-observers', seams: byPolicy({ observersNeeded: () => 1 }) },
+  { name: 'rumour counted as a probe', checker: 'two-observers', seams: byPolicy({ accuses: () => true }) },
+  { name: 'clock jump accepted', checker: 'clock-bound', seams: byPolicy({ mostAheadMs: () => Infinity }) },
   { name: 'blank replica counted in R', checker: 'quorum-overlap', seams: byPolicy({ counts: () => true }) },
   {
     name: 'shed after effect',

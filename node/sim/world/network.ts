@@ -13,6 +13,7 @@ import { crc32 } from 'node:zlib';
 import { CoterieError } from '../../src/base/errors.ts';
 import type { Address, Connection, ConnectionHandler, Listener, Network } from '../../src/env/network.ts';
 import type { Dice } from './dice.ts';
+import { ProbeLedger } from './probe-ledger.ts';
 import type { Process } from './process.ts';
 import type { World } from './world.ts';
 
@@ -48,12 +49,15 @@ interface Host {
 export class SimNetwork {
   readonly world: World;
   readonly dice: Dice;
+  /** Who probed whom. */
+  readonly ledger: ProbeLedger;
   readonly #hosts = new Map<string, Host>();
   readonly #links = new Map<string, Link>();
 
   constructor(world: World) {
     this.world = world;
     this.dice = world.dice.fork();
+    this.ledger = new ProbeLedger(() => world.nowUs);
   }
 
   addHost(name: string): void {
@@ -93,6 +97,7 @@ export class SimNetwork {
    */
   died(process: Process, hostName: string, power: boolean): void {
     const host = this.host(hostName);
+    this.ledger.died(hostName);
     if (power) host.on = false;
     for (const [port, listener] of host.listeners) if (listener.process === process) host.listeners.delete(port);
     for (const end of [...host.ends]) {
@@ -162,12 +167,14 @@ export class SimNetwork {
     failed: (error: Error) => void,
   ): void {
     process.check();
+    this.ledger.connects(from.name, address.host);
     const { world } = this;
     let settled = false;
     const fail = (why: string): void => {
       if (settled) return;
       settled = true;
       timer.cancel();
+      this.ledger.connectFailed(from.name, address.host);
       failed(new Error(`connect ${address.host}:${String(address.port)}: ${why}`));
     };
     const timer = process.after(timeoutMs, () => {
@@ -273,6 +280,7 @@ class End implements Connection {
   write(chunk: Uint8Array): boolean {
     this.process.check();
     if (!this.#open || this.#ending) return false;
+    this.#net.ledger.wrote(this.#host.name, this.peerHost, chunk);
     this.#waiting.push(Uint8Array.from(chunk));
     this.#waitingBytes += chunk.length;
     this.#pump();
@@ -467,6 +475,7 @@ class End implements Connection {
     }
     const { bytes } = segment;
     this.#net.world.trace.note(this.process.name, `receive from ${this.remote}`, bytes.length * 0x1_0000_0000 + crc32(bytes));
+    this.#net.ledger.received(this.#host.name, this.peerHost, this, bytes);
     this.handler?.onData(bytes);
     bytes.fill(POISON);
     this.peer?.consumed(bytes.length);

@@ -181,3 +181,52 @@ describe('detector', () => {
     });
   }
 });
+
+test('a member of which nothing new is heard for long is probed, before the rounds have come to it', () => {
+  const size = 1000;
+  const random = new SeededRandom(3);
+  const state = newDetector(
+    {
+      self: 0,
+      zones: Array.from({ length: size }, (_, member) => member % 3),
+      incarnation: 1,
+      store: undefined,
+      epoch: EPOCH,
+      random: () => random.u32(),
+      observersNeeded: 2,
+      accuses: (probed) => probed,
+    },
+    0,
+  );
+  const probed = new Set<number>();
+  let nowMs = 0;
+  const answers: number[] = [];
+  const quiet = (): void => undefined;
+  const out: DetectorOut = {
+    send: (member, { exchange }) => {
+      answers.push(member);
+      if (!exchange) probed.add(member);
+    },
+    reply: quiet,
+    down: quiet,
+    up: quiet,
+    avoid: quiet,
+    accuse: quiet,
+    refute: quiet,
+  };
+  const pass = (untilMs: number): void => {
+    while (state.wakeMs <= untilMs) {
+      nowMs = state.wakeMs;
+      detectorStep(state, { kind: 'tick', nowMs }, out);
+      for (const member of answers.splice(0)) {
+        const gossip = { incarnation: 1, heartbeat: nowMs, load: 0, epoch: EPOCH, store: undefined, exchange: false };
+        detectorStep(state, { kind: 'answered', member, gossip: { ...gossip, rows: [], introductions: [], accusations: [] }, nowMs }, out);
+      }
+    }
+  };
+  pass(state.pace.staleMs - 1);
+  expect(probed.size).toBe(0);
+  pass(state.pace.staleMs + 60_000);
+  expect(probed.size).toBeGreaterThan(40);
+  expect(probed.has(0)).toBe(false);
+});

@@ -79,18 +79,6 @@ describe('the member list', () => {
     expect(membersIn(rows)).toEqual([3, 1]);
   });
 
-  test('knows which member has been silent longest, and may pass it over', () => {
-    const table = new MemberTable(3, 0);
-    for (const member of [2, 0, 1]) table.learn(member, 1, 1, 0, 1, 0);
-    expect(table.stalest).toBe(2);
-    table.setBack(2);
-    expect(table.stalest).toBe(2);
-    table.learn(2, 1, 2, 0, 1, 1);
-    expect(table.stalest).toBe(0);
-    table.setBack(1);
-    expect(table.stalest).toBe(1);
-  });
-
   test('names the store of the newest life', () => {
     const [a, b] = [storeId('a'.repeat(32)), storeId('b'.repeat(32))];
     const table = new MemberTable(3, 0);

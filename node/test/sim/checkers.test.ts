@@ -3,12 +3,14 @@
 import { describe, expect, test } from '@jest/globals';
 import { checkConvergence } from '../../sim/checkers/convergence.ts';
 import { checkBounds, checkSiblingCount } from '../../sim/checkers/bounds.ts';
+import { checkClockBound } from '../../sim/checkers/clock-bound.ts';
 import { checkAnswers } from '../../sim/checkers/disk-answers.ts';
 import { checkNoReturn } from '../../sim/checkers/no-return.ts';
 import { checkRefusals } from '../../sim/checkers/refusals.ts';
 import { checkScan } from '../../sim/checkers/scan.ts';
 import { checkSiblings } from '../../sim/checkers/siblings.ts';
 import { checkOverlap, checkSurvival, type Violation } from '../../sim/checkers/survival.ts';
+import { checkTwoObservers } from '../../sim/checkers/two-observers.ts';
 import { makeValue, recognise } from '../../sim/clients/value.ts';
 import { history, read, wrote } from './histories.ts';
 
@@ -327,5 +329,41 @@ describe('bounds', () => {
     expect(noticed(checkBounds({ ...load, buffered: 1e9 }, false))).toEqual(['bounds']);
     expect(checkSiblingCount('k', 'a', 100)).toEqual([]);
     expect(noticed(checkSiblingCount('k', 'a', 101))).toEqual(['bounds']);
+  });
+});
+
+describe('two-observers', () => {
+  const silent = { ms: 2700, attempts: 6 };
+  const claim = { by: 'a', member: 'm', observers: ['a', 'b'] };
+
+  test('two that found the member silent are enough', () => {
+    expect(checkTwoObservers(claim, () => silent)).toEqual([]);
+  });
+
+  test('one, the same one twice, or the member itself is noticed', () => {
+    for (const observers of [['a'], ['a', 'a'], ['a', 'm'], []]) {
+      expect(noticed(checkTwoObservers({ ...claim, observers }, () => silent))).toEqual(['two-observers']);
+    }
+  });
+
+  test('one that has not probed, or not for long, is noticed', () => {
+    for (const short of [
+      { ms: 0, attempts: 0 },
+      { ms: 2400, attempts: 6 },
+      { ms: 9000, attempts: 0 },
+    ]) {
+      const violations = checkTwoObservers(claim, (observer) => (observer === 'b' ? short : silent));
+      expect(noticed(violations)).toEqual(['two-observers']);
+      expect(violations[0]?.message).toContain('b found it silent');
+    }
+  });
+});
+
+describe('clock-bound', () => {
+  test('what is more than 500 ms ahead of the clock is noticed', () => {
+    const held = { node: 'a', key: 'k', latestWallMs: 1000 };
+    expect(checkClockBound({ ...held, ms: 1500 })).toEqual([]);
+    expect(checkClockBound({ ...held, ms: 10 })).toEqual([]);
+    expect(noticed(checkClockBound({ ...held, ms: 1501 }))).toEqual(['clock-bound']);
   });
 });

@@ -61,6 +61,8 @@ export interface Detector {
   /** The order in which members are gossiped to, shuffled anew each time it has been gone through. */
   readonly order: Int32Array;
   turn: number;
+  /** The member whose heartbeat was looked at last. */
+  staleTurn: number;
   roundMs: number;
   newsMs: number;
   /** Times that the own new incarnation is still to be announced. */
@@ -101,6 +103,7 @@ export function newDetector(rules: DetectorRules, nowMs: number): Detector {
     lastHeardMs: -Infinity,
     order,
     turn: order.length,
+    staleTurn: 0,
     roundMs,
     newsMs: 0,
     announcements: 0,

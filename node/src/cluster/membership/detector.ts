@@ -35,6 +35,9 @@ import {
 } from './pace.ts';
 import { judge } from './verdict.ts';
 
+/** One in so many members is looked at for a heartbeat that stands still, in each round. */
+const STALE_SHARE = 8;
+
 export type DetectorEvent =
   /** Time has passed; due at `Detector.wakeMs` at the latest. */
   | { readonly kind: 'tick'; readonly nowMs: number }
@@ -135,7 +138,7 @@ function round(state: Detector, nowMs: number, out: DetectorOut): void {
     expect(state, member, nowMs);
     out.send(member, compose(state, member, true));
   }
-  lookAtStalest(state, nowMs, out);
+  lookForStale(state, nowMs, out);
 }
 
 function reshuffle(state: Detector): void {
@@ -149,13 +152,17 @@ function reshuffle(state: Detector): void {
   state.turn = 0;
 }
 
-/** A member whose heartbeat stands still is probed: it may be that nobody else looks at it. */
-function lookAtStalest(state: Detector, nowMs: number, out: DetectorOut): void {
-  const { table, pace, rules } = state;
-  const member = table.stalest;
-  if (member !== rules.self && nowMs - (table.changedMs[member] ?? 0) < pace.staleMs) return;
-  table.setBack(member);
-  if (member !== rules.self && state.owedMs[member] === Infinity && !state.verdicts.has(member)) probe(state, member, nowMs, out);
+/** A member whose heartbeat stands still is probed: it may be that nobody else looks at it. A part of the list is looked through in each round. */
+function lookForStale(state: Detector, nowMs: number, out: DetectorOut): void {
+  const { table, pace, rules, owedMs, verdicts, accusations } = state;
+  for (let seen = 0; seen < table.size; seen += STALE_SHARE) {
+    state.staleTurn = state.staleTurn + 1 >= table.size ? 0 : state.staleTurn + 1;
+    const member = state.staleTurn;
+    if (member === rules.self || nowMs - (table.changedMs[member] ?? 0) < pace.staleMs) continue;
+    if (owedMs[member] !== Infinity || verdicts.has(member) || accusations.accuses(rules.self, member)) continue;
+    probe(state, member, nowMs, out);
+    return;
+  }
 }
 
 /** An answer of the member is awaited from now on, unless it is known to be silent or too many are awaited. */

@@ -71,17 +71,6 @@ export class MemberTable {
     this.#stores[member] = store;
   }
 
-  /** The member of which nothing new was heard for the longest. */
-  get stalest(): number {
-    return this.#newer[this.size] ?? 0;
-  }
-
-  /** Puts a member behind all others, to let those before it come up. */
-  setBack(member: number): void {
-    this.#unlink(member);
-    this.#link(member, this.#newer[this.size] ?? this.size, this.size);
-  }
-
   /** Begins a message: no member is in it. */
   beginMessage(): void {
     this.#message = (this.#message + 1) >>> 0;
@@ -131,21 +120,15 @@ export class MemberTable {
   }
 
   #toFront(member: number): void {
-    this.#unlink(member);
-    this.#link(member, this.size, this.#older[this.size] ?? this.size);
-  }
-
-  #unlink(member: number): void {
+    const { size } = this;
     const newer = this.#newer[member] ?? 0;
     const older = this.#older[member] ?? 0;
     this.#older[newer] = older;
     this.#newer[older] = newer;
-  }
-
-  #link(member: number, newer: number, older: number): void {
-    this.#newer[member] = newer;
-    this.#older[member] = older;
-    this.#older[newer] = member;
-    this.#newer[older] = member;
+    const first = this.#older[size] ?? size;
+    this.#newer[member] = size;
+    this.#older[member] = first;
+    this.#older[size] = member;
+    this.#newer[first] = member;
   }
 }

@@ -11,5 +11,5 @@ export const MESSAGE = {
   gossip: 23,
 } as const;
 
-/** What a node that is well answers at once, from its own store: a late answer tells that it is not. */
-export const PROMPT: ReadonlySet<number> = new Set([MESSAGE.readValue, MESSAGE.readDigest, MESSAGE.write]);
+/** What a node that is well answers at once, by itself: a late answer tells that it is not. */
+export const PROMPT: ReadonlySet<number> = new Set([MESSAGE.readValue, MESSAGE.readDigest, MESSAGE.write, MESSAGE.gossip]);
