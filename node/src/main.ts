@@ -176,7 +176,8 @@ async function startNode(settings: NodeSettings): Promise<RunningNode> {
       unwatch();
       return Promise.resolve();
     });
-    log.log('info', 'listening', { name: member.name, respPort: respListener.address.port, httpPort });
+    const peerPort = node.peerAddress?.port ?? 0;
+    log.log('info', 'listening', { name: member.name, respPort: respListener.address.port, httpPort, peerPort });
     return { name: member.name, respPort: respListener.address.port, httpPort, stop };
   } catch (error) {
     await stop();
