@@ -13,6 +13,8 @@
  * A payload above CHUNK_BYTES is cut into frames that agree in all but flags, length and crc: all but the last have MORE, all but the first
  * have CONTINUED. Frames of other messages may stand between them.
  *
+ * MARK has no request id; its payload is the sender's monotonic clock, u64 milliseconds below 2^53 (see lateness.ts).
+ *
  * Numbers of types and flags are append-only; a retired one is never used again.
  */
 
@@ -20,7 +22,7 @@ import { crc32 as nativeCrc32 } from 'node:zlib';
 
 import { crc32Range } from '../base/hash.ts';
 
-export const FrameType = { HELLO: 1, WELCOME: 2, ERROR: 3, CANCEL: 4, PING: 5, PONG: 6 } as const;
+export const FrameType = { HELLO: 1, WELCOME: 2, ERROR: 3, CANCEL: 4, PING: 5, PONG: 6, MARK: 7 } as const;
 
 /** Message types are the caller's, from here to 255. */
 export const FIRST_MESSAGE_TYPE = 16;
@@ -95,6 +97,22 @@ export function writeFrame(
   if (size > 0) target.set(size === payload.length ? payload : payload.subarray(from, to), at + HEADER_BYTES);
   writeU32(target, at + CRC_AT, frameCrc(target, at, size));
   return at + HEADER_BYTES + size;
+}
+
+export const MARK_BYTES = 8;
+
+/** Writes the payload of a MARK at `at`. */
+export function writeMark(target: Uint8Array, at: number, nowMs: number): void {
+  const whole = Math.floor(nowMs);
+  writeU32(target, at, Math.floor(whole / TWO_32));
+  writeU32(target, at + 4, whole);
+}
+
+/** The clock in the payload of a MARK; undefined where it is none. */
+export function readMark(payload: Uint8Array): number | undefined {
+  if (payload.length !== MARK_BYTES) return undefined;
+  const ms = readU32(payload, 0) * TWO_32 + readU32(payload, 4);
+  return Number.isSafeInteger(ms) ? ms : undefined;
 }
 
 /** A received frame. One object per parser is reused: it is borrowed, and so is its payload, until the sink returns. */

@@ -10,9 +10,10 @@ import { asCoterieError, CoterieError, type ErrorCode, isCoterieError } from '..
 import type { Clock, Timer } from '../env/clock.ts';
 import type { Connection, ConnectionHandler } from '../env/network.ts';
 import { FrameParser, type FrameSink } from './frame-parser.ts';
-import { FIRST_MESSAGE_TYPE, type Frame, FrameType } from './frame.ts';
+import { FIRST_MESSAGE_TYPE, type Frame, FrameType, readMark } from './frame.ts';
 import { decodeFailure, decodeHello, decodeWelcome, encodeFailure, encodeHello, encodeWelcome } from './handshake-codec.ts';
 import type { HandshakePolicy, Hello } from './handshake.ts';
+import { Lateness } from './lateness.ts';
 import type { TransportLimits } from './limits.ts';
 import { Outbox, type Sender } from './outbox.ts';
 import type { TransportCounters } from './peer-status.ts';
@@ -37,7 +38,7 @@ export interface LinkRole {
    * A frame of an established link, borrowed. False stops reading, until `Link.read`.
    *
    * @param nowMs monotonic
-   * @param waitedMs how long ago, at most, the frame arrived
+   * @param waitedMs how long the frame has waited, here and on its way
    */
   frame(frame: Frame, nowMs: number, waitedMs: number): boolean;
   /** What was congested has room again. */
@@ -77,6 +78,7 @@ export class Link implements ConnectionHandler, FrameSink {
   #paused = false;
   /** Monotonic time of the first ping that nothing has come after; Infinity without one. */
   #pingedMs = Infinity;
+  readonly #lateness = new Lateness();
 
   constructor(connection: Connection, world: LinkWorld, role: LinkRole) {
     this.#connection = connection;
@@ -169,7 +171,14 @@ export class Link implements ConnectionHandler, FrameSink {
   }
 
   #frameWhenUp(frame: Frame): boolean {
-    if (frame.type >= FIRST_MESSAGE_TYPE || frame.id !== 0) return this.#role.frame(frame, this.#nowMs, this.#waitedMs) && this.up;
+    if (frame.type >= FIRST_MESSAGE_TYPE || frame.id !== 0) {
+      const waitedMs = Math.max(this.#waitedMs, this.#lateness.lateMs(this.#nowMs));
+      return this.#role.frame(frame, this.#nowMs, waitedMs) && this.up;
+    }
+    if (frame.type === FrameType.MARK) {
+      this.#marked(frame);
+      return true;
+    }
     if (frame.flags !== 0 || frame.payload.length > 0) throw new CoterieError('FRAME_INVALID', 'a frame of the transport is malformed');
     if (frame.type === FrameType.PING) {
       if (this.outbox.queuedBytes > this.#world.limits.maxQueueBytes) throw new CoterieError('BUSY', 'the peer does not read its replies');
@@ -180,6 +189,12 @@ export class Link implements ConnectionHandler, FrameSink {
       throw new CoterieError('FRAME_INVALID', `frames of type ${String(frame.type)} are not known here`);
     }
     return true;
+  }
+
+  #marked({ flags, payload }: Frame): void {
+    const sentMs = flags === 0 ? readMark(payload) : undefined;
+    if (sentMs === undefined) throw new CoterieError('FRAME_INVALID', 'a mark is malformed');
+    this.#lateness.mark(sentMs, this.#waitedMs === 0 ? this.#nowMs : undefined);
   }
 
   #frameOfHandshake(frame: Frame): boolean {

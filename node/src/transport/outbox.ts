@@ -5,13 +5,29 @@
  * wait in the scratch, whole frames only, first in first out. Payloads above one chunk wait beside it as copies and give one chunk each, in
  * turn, per flush, so that a large value does not hold up small requests.
  *
+ * Before frames whose time runs down the stream is marked with this node's clock (lateness.ts).
+ *
  * Positions count the bytes of frames ever put in. Invariant: a frame whose end lies above `sentTo` has certainly not been handed to the
  * connection in full. The opposite may fail: dropping a frame counts its bytes as sent.
  */
 
 import type { Clock } from '../env/clock.ts';
 import type { Connection } from '../env/network.ts';
-import { CHUNK_BYTES, CRC_AT, frameCrc, FrameFlag, HEADER_BYTES, readU32, REMAINING_AT, writeFrame, writeU32 } from './frame.ts';
+import {
+  CHUNK_BYTES,
+  CRC_AT,
+  frameCrc,
+  FrameFlag,
+  FrameType,
+  HEADER_BYTES,
+  MARK_BYTES,
+  readU32,
+  REMAINING_AT,
+  writeFrame,
+  writeMark,
+  writeU32,
+} from './frame.ts';
+import { MARK_EVERY_MS } from './lateness.ts';
 import type { TransportCounters } from './peer-status.ts';
 
 /** The sender of a message, told where its last byte stands. */
@@ -55,6 +71,9 @@ export class Outbox {
   #congested = false;
   #stale = false;
   #closed = false;
+  /** Monotonic time of the last mark. */
+  #markedMs = -Infinity;
+  readonly #mark = new Uint8Array(MARK_BYTES);
 
   /** @param findSender the sender of a request that may be dropped or whose remaining time runs down while it waits */
   constructor(connection: Connection, clock: Clock, counters: TransportCounters, findSender: (id: number) => Sender | undefined) {
@@ -89,6 +108,7 @@ export class Outbox {
   send(type: number, flags: number, id: number, remainingMs: number, epoch: number, payload: Uint8Array, sender: Sender): void {
     if (this.#closed) return;
     if (payload.length <= CHUNK_BYTES) {
+      if (remainingMs > 0) this.#markTime();
       this.#append(type, flags, id, remainingMs, epoch, payload, 0, payload.length);
       sender.endsAt = this.#sentTo + this.#used;
     } else {
@@ -162,6 +182,14 @@ export class Outbox {
     this.#used = writeFrame(this.#scratch, this.#used, type, flags, id, remainingMs, epoch, payload, from, to);
   }
 
+  #markTime(): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#markedMs < MARK_EVERY_MS) return;
+    this.#markedMs = nowMs;
+    writeMark(this.#mark, 0, nowMs);
+    this.#append(FrameType.MARK, 0, 0, 0, 0, this.#mark, 0, MARK_BYTES);
+  }
+
   #grow(size: number): void {
     let room = Math.max(FIRST_SCRATCH_BYTES, this.#scratch.length);
     while (room < size) room *= 2;
@@ -181,8 +209,10 @@ export class Outbox {
       this.#bulkBytes -= to - from;
       if (sender.dropped) continue;
       const last = to === payload.length;
+      const leftMs = sender.leftMs(this.#clock.monotonicMs());
+      if (leftMs > 0) this.#markTime();
       const flags = bulk.flags | (from > 0 ? FrameFlag.CONTINUED : 0) | (last ? 0 : FrameFlag.MORE);
-      this.#append(bulk.type, flags, bulk.id, sender.leftMs(this.#clock.monotonicMs()), bulk.epoch, payload, from, to);
+      this.#append(bulk.type, flags, bulk.id, leftMs, bulk.epoch, payload, from, to);
       bulk.taken = to;
       if (last) sender.endsAt = this.#sentTo + this.#used;
       else this.#bulks.push(bulk);
@@ -204,7 +234,7 @@ export class Outbox {
     this.#used -= at;
   }
 
-  /** Takes out the frames of dropped senders and writes the time that is left now into the others. */
+  /** Takes out the frames of dropped senders and writes the time that is left now into the others, and this time into the marks. */
   #refresh(): void {
     this.#stale = false;
     const scratch = this.#scratch;
@@ -215,6 +245,11 @@ export class Outbox {
       const flags = scratch[at + 5] ?? 0;
       const timed = readU32(scratch, at + REMAINING_AT) > 0 && (flags & FrameFlag.REPLY) === 0;
       const sender = timed ? this.#findSender(readU32(scratch, at + 6)) : undefined;
+      if (scratch[at + 4] === FrameType.MARK) {
+        writeMark(scratch, at + HEADER_BYTES, nowMs);
+        writeU32(scratch, at + CRC_AT, frameCrc(scratch, at, MARK_BYTES));
+        this.#markedMs = nowMs;
+      }
       if (!timed || (sender !== undefined && !sender.dropped)) {
         if (sender !== undefined) {
           writeU32(scratch, at + REMAINING_AT, sender.leftMs(nowMs));

@@ -10,6 +10,7 @@ import {
   CONTINUED_FLAG,
   ERROR,
   HELLO,
+  MARK,
   MORE_FLAG,
   PING,
   PONG,
@@ -84,7 +85,7 @@ export class InputMaker {
     this.#nextId = this.#below(20) === 0 ? 1 + this.#below(1000) : this.#nextId + 1;
     switch (this.#below(10)) {
       case 0:
-        return { type: PING };
+        return this.#below(2) === 0 ? { type: PING } : { type: MARK, payload: this.#clock() };
       case 1:
         return { type: CANCEL, id: Math.max(1, id - this.#below(4)) };
       case 2:
@@ -100,6 +101,13 @@ export class InputMaker {
       default:
         return { ...request, type: ECHO, payload: this.#payload() };
     }
+  }
+
+  /** Of a mark: mostly a time that can be. */
+  #clock(): Buffer {
+    const clock = Buffer.alloc(8);
+    clock.writeBigUInt64BE(BigInt(this.#below(10)) * 2n ** BigInt(this.#below(56)));
+    return clock;
   }
 
   #reply(id: number): RawFrame {

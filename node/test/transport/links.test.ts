@@ -4,7 +4,7 @@ import type { PeerStatus } from '../../src/transport/peer-status.ts';
 import type { IncomingRequest } from '../../src/transport/request.ts';
 import { hello, HOST, startNode } from './cluster.ts';
 import { ECHO, none, Pair, unknown } from './pair.ts';
-import { CANCEL, CONTINUED_FLAG, ERROR, HELLO, MORE_FLAG, type RawFrame, rawFrame, RawPeer, REPLY_FLAG } from './raw-peer.ts';
+import { CANCEL, CONTINUED_FLAG, ERROR, HELLO, MARK, MORE_FLAG, type RawFrame, rawFrame, RawPeer, REPLY_FLAG } from './raw-peer.ts';
 
 const KEEP = 21;
 
@@ -136,6 +136,9 @@ describe('what is wrong harms only its own connection', () => {
     ['a type of the transport that is not known, with an id', [{ type: 15, id: 1 }]],
     ['a reply where requests come', [{ type: ECHO, flags: REPLY_FLAG, id: 1 }]],
     ['a failure where requests come', [{ type: ERROR, id: 1 }]],
+    ['a mark without a clock', [{ type: MARK }]],
+    ['a mark with flags', [{ type: MARK, flags: REPLY_FLAG, payload: Buffer.alloc(8) }]],
+    ['a mark of a clock that cannot be', [{ type: MARK, payload: Buffer.alloc(8, 0xff) }]],
     ['a CANCEL with a payload', [{ type: CANCEL, id: 1, payload: Buffer.from('x') }]],
     ['a HELLO when it is long over', [{ type: HELLO }]],
     [

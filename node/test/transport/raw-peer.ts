@@ -22,6 +22,7 @@ export const ERROR = 3;
 export const CANCEL = 4;
 export const PING = 5;
 export const PONG = 6;
+export const MARK = 7;
 export const REPLY_FLAG = 1;
 export const MORE_FLAG = 2;
 export const CONTINUED_FLAG = 4;
