@@ -1,6 +1,6 @@
 # Every target works as the first command typed in a fresh clone: what it needs is installed and generated on the way.
 .DEFAULT_GOAL := help
-.PHONY: help run test check build lint format sim bench fuzz proofs transcripts clean deps
+.PHONY: help run test check build lint format sim bench fuzz proofs chaos transcripts clean deps
 
 BIN       := node_modules/.bin
 NODE      := $(BIN)/node
@@ -76,6 +76,10 @@ proofs: deps ## Run every proof of the storage engine in full (some ten minutes)
 	@$(NODE) node/sim/storage/bit-rot.ts --seed 1 --count 10000
 	@$(NODE) node/sim/storage/failing-disk.ts --seed 1 --count 4
 	@$(NODE) node/test/storage-proofs/machine/slow-reads.ts --seed 1 --count 20000
+
+chaos: deps ## Hurt real processes a zone at a time, then with 40 ms between zones
+	@$(NODE) node/test/chaos/chaos.ts --seconds 10 --rate 300
+	@$(NODE) node/test/chaos/chaos.ts --seconds 10 --rate 300 --delay-ms 20
 
 transcripts: deps ## Record the golden RESP transcripts from redis-server
 	@$(NODE) node/test/conformance/record.ts
