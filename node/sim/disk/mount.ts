@@ -223,6 +223,15 @@ class MountFile implements VfsFile {
     });
   }
 
+  writeSync(bytes: Uint8Array, position: number): void {
+    this.#mount.charge('write', this.path, bytes.length);
+    const closed = this.#closed('write');
+    if (closed !== undefined) throw closed;
+    // A copy, as the change outlives the call where a crash is being imagined.
+    const change: MediumChange = { kind: 'write', path: this.path, node: this.#handle.node, position, bytes: new Uint8Array(bytes) };
+    this.#mount.volume.perform(change, this.#mount, true);
+  }
+
   dataSync(): Promise<void> {
     const closed = this.#closed('dataSync');
     if (closed !== undefined) return Promise.reject(closed);

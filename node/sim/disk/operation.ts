@@ -15,7 +15,7 @@ export interface Operation {
   readonly changes: boolean;
   /** Its number among the operations with the same `changes`. */
   readonly index: number;
-  /** Whether a job or a `readSync` did it, holding its thread. */
+  /** Whether a job, a `readSync` or a `writeSync` did it, holding its thread. */
   readonly synchronous: boolean;
 }
 

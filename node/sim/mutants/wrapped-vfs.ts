@@ -9,6 +9,9 @@ export function bound(file: VfsFile): VfsFile {
     read: (into, position) => file.read(into, position),
     readSync: (into, position) => file.readSync(into, position),
     write: (bytes, position) => file.write(bytes, position),
+    writeSync: (bytes, position) => {
+      file.writeSync(bytes, position);
+    },
     dataSync: () => file.dataSync(),
     truncate: (length) => file.truncate(length),
     size: () => file.size(),

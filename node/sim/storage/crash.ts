@@ -180,7 +180,14 @@ async function workload(seed: number): Promise<void> {
     compactOneIn: 40,
   });
   const interval = random.oneIn(4);
-  const tuning: Tuning = { ...TINY, stalledBytes: 1_000_000, ...(interval ? { fsync: { kind: 'interval', everyMs: 20 } } : {}) };
+  // In half of the seeds threads write the log: their writes can be in flight at a cut.
+  const turnWriteMs = random.oneIn(2) ? 0 : 1;
+  const tuning: Tuning = {
+    ...TINY,
+    turnWriteMs,
+    stalledBytes: 1_000_000,
+    ...(interval ? { fsync: { kind: 'interval', everyMs: 20 } } : {}),
+  };
   const cuts: Cut[] = [];
   const drops = new Set<Drop>();
   let durable = 0;

@@ -106,6 +106,8 @@ class Case {
   readonly #call: number;
   /** The log is synced at intervals: what is acknowledged survives the process, and a loss of power only as far as it was synced. */
   readonly #interval: boolean;
+  /** Threads write the log, and nothing else does. */
+  readonly #byThread: boolean;
   #injected = false;
   /** For `syncs`: how many fail, and how many batches later the power does. */
   #failsLeft: number;
@@ -125,6 +127,7 @@ class Case {
     this.#call = call;
     this.#way = way;
     this.#interval = seed % 3 === 2;
+    this.#byThread = this.#random.oneIn(2);
     const drawn = new SeededRandom(seed, 100 + call);
     this.#failsLeft = 1 + drawn.below(5);
     this.#batchesThen = drawn.below(6);
@@ -201,7 +204,8 @@ class Case {
 
   async #open(): Promise<EngineProcess | undefined> {
     try {
-      const tuning: Tuning = this.#interval ? { ...TINY, fsync: { kind: 'interval', everyMs: 1 } } : TINY;
+      const turnWriteMs = this.#byThread ? 0 : 1;
+      const tuning: Tuning = { ...TINY, turnWriteMs, ...(this.#interval ? { fsync: { kind: 'interval', everyMs: 1 } } : {}) };
       return await openEngine(this.#volume, this.#random.fork(), tuning);
     } catch (error) {
       noteCode(error);

@@ -65,6 +65,7 @@ function tuningFrom(random: SeededRandom): Tuning {
     coldReads: 1 + random.below(4),
     turnReads: random.pick([0, 1, 8, 100]),
     turnReadMs: random.pick([0, 0.2, 100]),
+    turnWriteMs: random.pick([0, 1]),
     reserveBytes: 0,
   };
 }

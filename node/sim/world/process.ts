@@ -99,9 +99,10 @@ export class Process implements Clock {
     return Math.floor((this.world.epochUs + this.#localUs() + this.#host.offsetUs) / 1000);
   }
 
+  /** Includes what synchronous calls of this turn took, as a program sees that a call was slow. */
   monotonicMs(): number {
     this.check();
-    return (this.world.nowUs - this.#startedUs) * this.#host.rate * 0.001;
+    return (Math.max(this.world.nowUs, this.busyUntilUs) - this.#startedUs) * this.#host.rate * 0.001;
   }
 
   after(delayMs: number, fn: () => void): Timer {

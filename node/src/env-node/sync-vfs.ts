@@ -28,6 +28,12 @@ export function readFully(fd: number, into: Uint8Array, position: number): numbe
   return done;
 }
 
+/** Writes all of `bytes`: one call may take less than it was given. */
+export function writeFully(fd: number, bytes: Uint8Array, position: number): void {
+  let done = 0;
+  while (done < bytes.length) done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done);
+}
+
 class NodeSyncFile implements SyncFile {
   readonly path: string;
   #fd: number;
@@ -43,8 +49,7 @@ class NodeSyncFile implements SyncFile {
 
   write(bytes: Uint8Array, position: number): void {
     this.#call('write', (fd) => {
-      let done = 0;
-      while (done < bytes.length) done += fs.writeSync(fd, bytes, done, bytes.length - done, position + done);
+      writeFully(fd, bytes, position);
     });
   }
 

@@ -9,7 +9,7 @@ import * as fs from 'node:fs';
 import { VfsError, type OpenMode, type Vfs, type VfsFile, type VfsLock } from '../env/vfs.ts';
 import { asVfsError } from './file-errors.ts';
 import { takeLock } from './lock.ts';
-import { openFlags, readFully } from './sync-vfs.ts';
+import { openFlags, readFully, writeFully } from './sync-vfs.ts';
 
 type Callback<T> = (error: NodeJS.ErrnoException | null, value: T) => void;
 
@@ -81,6 +81,15 @@ class NodeFile implements VfsFile {
       if (bytes.length === 0) process.nextTick(done, null);
       else more();
     });
+  }
+
+  writeSync(bytes: Uint8Array, position: number): void {
+    if (this.#fd < 0) throw new VfsError('CLOSED', this.path, 'write');
+    try {
+      writeFully(this.#fd, bytes, position);
+    } catch (error) {
+      throw asVfsError(error, this.path, 'write');
+    }
   }
 
   dataSync(): Promise<void> {

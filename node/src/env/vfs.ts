@@ -35,6 +35,8 @@ export interface VfsFile {
   readSync(into: Uint8Array, position: number): number;
   /** Writes all of `bytes` at `position` (short writes are continued). Borrowed until it settles. */
   write(bytes: Uint8Array, position: number): Promise<void>;
+  /** The same at once, holding the loop: only within the engine's write budget. A failure may have written any part. */
+  writeSync(bytes: Uint8Array, position: number): void;
   /** fdatasync: data and length are on the disk. After a failure nothing written since the last success may be assumed kept. */
   dataSync(): Promise<void>;
   truncate(length: number): Promise<void>;

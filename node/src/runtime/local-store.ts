@@ -11,7 +11,6 @@ import { asCoterieError, CoterieError } from '../base/errors.ts';
 import type { Engine } from '../storage/engine.ts';
 import { Pending } from '../storage/engine.ts';
 import type { Entry } from '../storage/entry.ts';
-import { WriteBatch } from '../storage/write-batch.ts';
 import { type ObjectHeader, readHeader } from '../cluster/versioning/codec.ts';
 import type { HashTrees } from '../cluster/repair/hash-trees.ts';
 import type { Leases } from './leases.ts';
@@ -27,7 +26,6 @@ export class LocalStore {
   readonly #leases: Times;
   readonly #policies: Policies;
   readonly #trees: Changes | undefined;
-  readonly #batch = new WriteBatch();
   /** Writes that the engine has not called durable yet. */
   #undurable = 0;
   /** A write failed: what is in memory may never become durable. */
@@ -94,15 +92,13 @@ export class LocalStore {
     // First, because the engine may seal its memtable within the call.
     this.#trees?.replace(key, before, bytes);
     this.#undurable += 1;
-    this.#batch.put(key, bytes, { tombstone: header.siblings === 0, expireAtMs: header.expireAtMs });
     try {
-      engine.write(this.#batch, (error) => {
+      engine.put(key, bytes, { tombstone: header.siblings === 0, expireAtMs: header.expireAtMs }, (error) => {
         this.#undurable -= 1;
         if (error !== undefined) this.#failed = true;
         done(error);
       });
     } finally {
-      this.#batch.clear();
       // Refused without effect.
       if (engine.sequence === sequence) this.#trees?.replace(key, bytes, before);
     }

@@ -22,7 +22,7 @@ import { DiskSpace } from './disk-space.ts';
 import type { EngineStats, VerifyReport } from './engine-stats.ts';
 import { quarantineOf, statsOf } from './engine-stats.ts';
 import type { Entry } from './entry.ts';
-import { MAX_KEY_BYTES } from './entry.ts';
+import { KIND_TOMBSTONE, KIND_VALUE, MAX_KEY_BYTES } from './entry.ts';
 import type { EngineIterator, IterateOptions } from './iterate-options.ts';
 import { ViewIterator } from './iterator.ts';
 import type { KeyRange } from './key-range.ts';
@@ -41,7 +41,8 @@ import { poolFor, Tree } from './tree.ts';
 import { healed } from './heal.ts';
 import type { Acknowledge, Segment } from './wal/log.ts';
 import { Log } from './wal/log.ts';
-import type { WriteBatch } from './write-batch.ts';
+import type { PutMeta, WriteBatch } from './write-batch.ts';
+import { checkEntry } from './write-batch.ts';
 
 export { Pending } from './lookup.ts';
 export { Snapshot } from './snapshot.ts';
@@ -216,32 +217,59 @@ export class Engine {
    * outcome `none`. A failure after that has the code DISK_FAILED or CLOSED and outcome `unknown`.
    */
   write(batch: WriteBatch, done: Acknowledge): void {
-    if (this.#state !== 'open' || this.#space.isFull || this.#gate.state === 'stopped') {
-      const refusal = this.#refusal();
-      if (refusal !== undefined) {
-        this.#counters.refused += 1;
-        done(refusal);
-        return;
-      }
-    }
+    if (this.#refuses(done)) return;
     const tree = this.#tree;
     if (batch.length > 0) {
-      const { active } = tree;
       try {
-        active.append(batch, tree.sequence + 1, this.#segment.synced);
+        tree.active.append(batch, tree.sequence + 1, this.#segment.synced);
       } catch (error) {
         done(asCoterieError(error));
         return;
       }
       for (const key of batch.keys) this.#reads.entries.forget(key);
-      tree.sequence += 1;
-      this.#counters.writes += 1;
-      this.#counters.writtenEntries += batch.length;
-      this.#space.wrote(batch.bytes);
+      this.#appended(batch.length, batch.bytes);
     }
-    const segment = this.#segment;
-    this.#log.submit(segment, done);
-    if (tree.active.bytes >= this.#settings.memtableBytes) this.#activeIsFull();
+    this.#submit(done);
+  }
+
+  /** `write` of one entry. @throws CoterieError KEY_EMPTY, KEY_TOO_LONG, PAIR_TOO_LARGE, SETTING_INVALID */
+  put(key: ByteString, value: Uint8Array, meta: PutMeta, done: Acknowledge): void {
+    const { tombstone = false, expireAtMs = 0, gcTag = 0 } = meta;
+    checkEntry(key, value, expireAtMs, gcTag);
+    if (this.#refuses(done)) return;
+    const tree = this.#tree;
+    const kind = tombstone ? KIND_TOMBSTONE : KIND_VALUE;
+    try {
+      tree.active.put(key, value, kind, expireAtMs, gcTag, tree.sequence + 1, this.#segment.synced);
+    } catch (error) {
+      done(asCoterieError(error));
+      return;
+    }
+    this.#reads.entries.forget(key);
+    this.#appended(1, key.length + value.length);
+    this.#submit(done);
+  }
+
+  #refuses(done: Acknowledge): boolean {
+    if (this.#state === 'open' && !this.#space.isFull && this.#gate.state !== 'stopped') return false;
+    const refusal = this.#refusal();
+    if (refusal === undefined) return false;
+    this.#counters.refused += 1;
+    done(refusal);
+    return true;
+  }
+
+  /** One batch more is in the memtable. */
+  #appended(entries: number, bytes: number): void {
+    this.#tree.sequence += 1;
+    this.#counters.writes += 1;
+    this.#counters.writtenEntries += entries;
+    this.#space.wrote(bytes);
+  }
+
+  #submit(done: Acknowledge): void {
+    this.#log.submit(this.#segment, done);
+    if (this.#tree.active.bytes >= this.#settings.memtableBytes) this.#activeIsFull();
   }
 
   snapshot(): Snapshot {

@@ -63,6 +63,8 @@ export interface EngineOptions {
   /** Synchronous reads a turn of the loop may make, and the milliseconds they may take together. */
   readonly turnReads?: number;
   readonly turnReadMs?: number;
+  /** Milliseconds that the log's synchronous writes may take together in a turn of the loop; 0: threads write. */
+  readonly turnWriteMs?: number;
   /** Below this many free bytes writes are refused with DISK_FULL; they resume above one and a half times as many. */
   readonly reserveBytes?: number;
   /** Asked while a compaction runs: the share of the time it may take, above 0 to 1; 1 by default. */
@@ -101,6 +103,8 @@ export function settingsOf(options: EngineOptions): Settings {
   within('the number of levels with a compression', compression.length, 1, 16);
   const turnReadMs = options.turnReadMs ?? 0.2;
   if (!(turnReadMs >= 0)) throw new CoterieError('SETTING_INVALID', 'turnReadMs must be at least 0');
+  const turnWriteMs = options.turnWriteMs ?? 1;
+  if (!(turnWriteMs >= 0)) throw new CoterieError('SETTING_INVALID', 'turnWriteMs must be at least 0');
   return {
     directory: options.directory,
     vfs: options.vfs,
@@ -126,6 +130,7 @@ export function settingsOf(options: EngineOptions): Settings {
     coldReads: within('coldReads', options.coldReads ?? 2, 1, 1024),
     turnReads: within('turnReads', options.turnReads ?? 8, 0, 10_000),
     turnReadMs,
+    turnWriteMs,
     reserveBytes: within('reserveBytes', options.reserveBytes ?? 4 * memtableBytes, 0, any),
     backgroundShare: options.backgroundShare ?? ((): number => 1),
     poison: options.poison ?? false,

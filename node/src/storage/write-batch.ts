@@ -18,6 +18,20 @@ export interface PutMeta {
 
 const NOTHING = new Uint8Array(0);
 
+/** @throws CoterieError KEY_EMPTY, KEY_TOO_LONG, PAIR_TOO_LARGE, SETTING_INVALID */
+export function checkEntry(key: ByteString, value: Uint8Array, expireAtMs: number, gcTag: number): void {
+  if (key.length === 0) throw new CoterieError('KEY_EMPTY', 'a key has at least one byte', { outcome: 'none' });
+  if (key.length > MAX_KEY_BYTES) {
+    throw new CoterieError('KEY_TOO_LONG', `a key has at most ${String(MAX_KEY_BYTES)} bytes`, { outcome: 'none' });
+  }
+  if (value.length > MAX_VALUE_BYTES) {
+    throw new CoterieError('PAIR_TOO_LARGE', `a value has at most ${String(MAX_VALUE_BYTES)} bytes`, { outcome: 'none' });
+  }
+  if (!Number.isSafeInteger(expireAtMs) || expireAtMs < 0 || !Number.isSafeInteger(gcTag) || gcTag < 0) {
+    throw new CoterieError('SETTING_INVALID', 'expiry and tag are whole numbers from 0 to 2^53-1', { outcome: 'none' });
+  }
+}
+
 export class WriteBatch {
   readonly keys: ByteString[] = [];
   readonly values: Uint8Array[] = [];
@@ -55,16 +69,7 @@ export class WriteBatch {
   }
 
   #add(key: ByteString, value: Uint8Array, kind: number, expireAtMs: number, gcTag: number): this {
-    if (key.length === 0) throw new CoterieError('KEY_EMPTY', 'a key has at least one byte', { outcome: 'none' });
-    if (key.length > MAX_KEY_BYTES) {
-      throw new CoterieError('KEY_TOO_LONG', `a key has at most ${String(MAX_KEY_BYTES)} bytes`, { outcome: 'none' });
-    }
-    if (value.length > MAX_VALUE_BYTES) {
-      throw new CoterieError('PAIR_TOO_LARGE', `a value has at most ${String(MAX_VALUE_BYTES)} bytes`, { outcome: 'none' });
-    }
-    if (!Number.isSafeInteger(expireAtMs) || expireAtMs < 0 || !Number.isSafeInteger(gcTag) || gcTag < 0) {
-      throw new CoterieError('SETTING_INVALID', 'expiry and tag are whole numbers from 0 to 2^53-1', { outcome: 'none' });
-    }
+    checkEntry(key, value, expireAtMs, gcTag);
     this.keys.push(key);
     this.values.push(value);
     this.kinds.push(kind);

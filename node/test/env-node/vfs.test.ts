@@ -34,7 +34,11 @@ describe('NodeVfs', () => {
     expect(into.toString('latin1', 0, 5)).toBe('World');
     expect(file.readSync(into, 0)).toBe(11);
     expect(await file.read(into, 100)).toBe(0);
-    expect(await file.size()).toBe(11);
+    file.writeSync(bytes('!!'), 11);
+    file.writeSync(bytes(''), 50);
+    expect(file.readSync(into, 6)).toBe(7);
+    expect(into.toString('latin1', 0, 7)).toBe('World!!');
+    expect(await file.size()).toBe(13);
     await file.truncate(5);
     expect(await vfs.sizeOf(path)).toBe(5);
     await file.close();
@@ -64,6 +68,9 @@ describe('NodeVfs', () => {
     const closed = file.close();
     await expect(file.write(bytes('x'), 0)).rejects.toMatchObject({ code: 'CLOSED' });
     expect(() => file.readSync(Buffer.alloc(1), 0)).toThrow(/CLOSED/);
+    expect(() => {
+      file.writeSync(bytes('x'), 0);
+    }).toThrow(/CLOSED/);
     await Promise.all(calls);
     await closed;
     expect(await vfs.sizeOf(join(directory, 'a'))).toBe(5 + (1 << 20));
@@ -87,6 +94,9 @@ describe('NodeVfs', () => {
   test('a full disk is NO_SPACE', async () => {
     const file = await vfs.open('/dev/full', 'append-or-create');
     await expect(file.write(bytes('x'), 0)).rejects.toMatchObject({ code: 'NO_SPACE', path: '/dev/full' });
+    expect(() => {
+      file.writeSync(bytes('x'), 0);
+    }).toThrow(expect.objectContaining({ code: 'NO_SPACE', path: '/dev/full' }));
     await file.close();
   });
 });

@@ -4,7 +4,8 @@ import { describe, expect, it } from '@jest/globals';
 import { SimExecutor } from '../../sim/disk/executor.ts';
 import { Medium } from '../../sim/disk/medium.ts';
 import { SimMount } from '../../sim/disk/mount.ts';
-import type { Operation } from '../../sim/disk/operation.ts';
+import { Fenced } from '../../sim/disk/operation.ts';
+import type { Operation, Verdict } from '../../sim/disk/operation.ts';
 import { SeededRandom } from '../../sim/disk/seeded-random.ts';
 import { SimVolume } from '../../sim/disk/volume.ts';
 import { Stuck, Timeline } from '../../sim/storage/timeline.ts';
@@ -62,6 +63,8 @@ describe('files', () => {
         await file.truncate(4);
         await file.write(bytes('!'), 6);
         expect(contentOf(mount.sync, '/a/b/x')).toBe('hell\0\0!');
+        file.writeSync(bytes('HE'), 0);
+        expect(contentOf(mount.sync, '/a/b/x')).toBe('HEll\0\0!');
         await expect(vfs.open('/a/b/x', 'create')).rejects.toMatchObject({ code: 'EXISTS' });
         await expect(vfs.open('/a/b/y', 'read')).rejects.toMatchObject({ code: 'NOT_FOUND' });
         await expect(vfs.list('/none')).rejects.toMatchObject({ code: 'NOT_FOUND' });
@@ -73,6 +76,9 @@ describe('files', () => {
         expect(file.readSync(into, 0)).toBe(7);
         await file.close();
         expect(() => file.readSync(into, 0)).toThrow(expect.objectContaining({ code: 'CLOSED' }));
+        expect(() => {
+          file.writeSync(bytes('x'), 0);
+        }).toThrow(expect.objectContaining({ code: 'CLOSED' }));
         await expect(file.write(bytes('x'), 0)).rejects.toMatchObject({ code: 'CLOSED' });
       })(),
     );
@@ -306,12 +312,38 @@ describe('failures', () => {
     volume.restore(new Medium());
   });
 
-  it('slow reads take virtual time, on the loop as held time', async () => {
+  it('a synchronous write of the loop is judged, fails and is cut like any other change', async () => {
+    const { volume, timeline, boot } = world(11);
+    const mount = boot();
+    await timeline.run(store(mount, '/x', 'abc', 'both'));
+    const file = await timeline.run(mount.vfs.open('/x', 'append-or-create'));
+    const seen: Operation[] = [];
+    let verdict: Verdict = 'io';
+    volume.judge = (operation) => {
+      seen.push(operation);
+      return verdict;
+    };
+    const write = (): void => {
+      file.writeSync(bytes('defg'), 3);
+    };
+    expect(write).toThrow(expect.objectContaining({ code: 'IO' }));
+    verdict = 'no-space';
+    expect(write).toThrow(expect.objectContaining({ code: 'NO_SPACE' }));
+    expect(seen).toMatchObject([{ kind: 'write', path: '/x', bytes: 4, position: 3, changes: true, synchronous: true }, {}]);
+    verdict = 'process-death';
+    expect(write).toThrow(Fenced);
+    expect(mount.alive).toBe(false);
+    expect(write).toThrow(Fenced);
+    volume.judge = (): 'ok' => 'ok';
+    expect('abcdefg').toContain(contentOf(boot().sync, '/x'));
+  });
+
+  it('slow calls take virtual time, on the loop as held time', async () => {
     const { volume, timeline } = world(4);
     let held = 0;
     const mount = new SimMount(volume, {
       schedule: timeline.schedule,
-      latencyMs: (kind) => (kind === 'read' ? 7 : 0),
+      latencyMs: (kind) => (kind === 'read' ? 7 : kind === 'write' ? 5 : 0),
       held: (ms) => {
         held += ms;
       },
@@ -323,6 +355,8 @@ describe('failures', () => {
     expect(timeline.monotonicMs() - before).toBe(7);
     file.readSync(new Uint8Array(3), 0);
     expect(held).toBe(7);
+    file.writeSync(new Uint8Array(3), 0);
+    expect(held).toBe(12);
   });
 });
 

@@ -124,6 +124,21 @@ describe('events', () => {
     expect(ran).toEqual(['1', '3']);
   });
 
+  test('wait while a synchronous call holds the loop, which the call sees took time', async () => {
+    const parts = pair();
+    const ran: number[] = [];
+    await play(parts, async () => {
+      parts.a.soon(() => {
+        const before = parts.a.monotonicMs();
+        parts.a.soon(() => ran.push(parts.a.monotonicMs() - before));
+        parts.a.busy(3000);
+        ran.push(parts.a.monotonicMs() - before);
+      });
+      await parts.world.sleep(10);
+    });
+    expect(ran).toEqual([3, 3]);
+  });
+
   test('never run after their process has died, and its calls throw', async () => {
     const parts = pair();
     let ran = false;

@@ -1,10 +1,13 @@
 /** The commit log: groups, the synced mark, torn tails against damage, and a failed fsync. */
 
 import { describe, expect, it } from '@jest/globals';
+import type { Medium } from '../../sim/disk/medium.ts';
 import type { Operation } from '../../sim/disk/operation.ts';
 import { SeededRandom } from '../../sim/disk/seeded-random.ts';
 import { newVolume, openEngine, volumeOf } from '../../sim/storage/engine-process.ts';
 import type { EngineProcess, Tuning } from '../../sim/storage/engine-process.ts';
+import type { Clock } from '../../src/env/clock.ts';
+import { WritePace } from '../../src/storage/wal/write-pace.ts';
 import { WriteBatch } from '../../src/storage/write-batch.ts';
 
 const LOG: Tuning = { memtableBytes: 1_000_000, reserveBytes: 0 };
@@ -71,6 +74,161 @@ describe('groups', () => {
     process.mount.volume.powerLoss();
     const again = await openEngine(process.mount.volume, random.fork(), LOG);
     expect(await keysIn(again)).toEqual(['a']);
+  });
+});
+
+describe('a synchronous write of the log', () => {
+  /** Lets the `nth` write to a log file fail, and counts how they were made. */
+  function watchWrites(process: EngineProcess, fail: { readonly at: number; readonly with: 'io' | 'no-space' } | undefined): Operation[] {
+    const seen: Operation[] = [];
+    process.mount.volume.judge = (operation: Operation) => {
+      if (operation.kind !== 'write' || !/\.log(\.new)?$/.test(operation.path)) return 'ok';
+      seen.push(operation);
+      return fail !== undefined && seen.length - 1 === fail.at ? fail.with : 'ok';
+    };
+    return seen;
+  }
+
+  const policies = [{ kind: 'always' }, { kind: 'interval', everyMs: 1000 }] as const;
+
+  it.each(policies)('%j: is what a small group costs', async (fsync) => {
+    const process = await start({ ...LOG, fsync });
+    await process.timeline.run(write(process, 'first'));
+    const seen = watchWrites(process, undefined);
+    await process.timeline.run(Promise.all([write(process, 'a'), write(process, 'b')]));
+    expect(seen.map(({ synchronous }) => synchronous)).toEqual([true]);
+    await process.timeline.run(write(process, 'large', 'x'.repeat(300_000)));
+    expect(seen.map(({ synchronous }) => synchronous)).toEqual([true, false]);
+  });
+
+  it.each(policies)('%j: that fails breaks its file, which is not written again: all goes to a new one', async (fsync) => {
+    const process = await start({ ...LOG, fsync });
+    await process.timeline.run(write(process, 'a'));
+    const old = logOf(process);
+    const seen = watchWrites(process, { at: 0, with: 'io' });
+    await process.timeline.run(write(process, 'b'));
+    expect(seen.filter(({ path }) => path === old)).toHaveLength(1);
+    expect(process.engine.stats()).toMatchObject({ state: 'open', counters: { logRewrites: 1 } });
+    process.mount.volume.processDeath(process.mount);
+    const again = await openEngine(process.mount.volume, random.fork(), LOG);
+    expect(await keysIn(again)).toEqual(['a', 'b']);
+  });
+
+  it.each(policies)('%j: that finds no room halts the log, and is repeated at its place when there is some', async (fsync) => {
+    const process = await start({ ...LOG, fsync });
+    await process.timeline.run(write(process, 'a'));
+    const { volume } = process.mount;
+    volume.capacityBytes = volume.medium.usedBytes() + 10;
+    await expect(process.timeline.run(write(process, 'b'))).rejects.toMatchObject({ code: 'DISK_FAILED', outcome: 'unknown' });
+    await expect(process.timeline.run(write(process, 'c'))).rejects.toMatchObject({ code: 'DISK_FULL', outcome: 'none' });
+    volume.capacityBytes = Number.POSITIVE_INFINITY;
+    await pause(process, 1000);
+    await process.timeline.run(write(process, 'd'));
+    expect(process.engine.stats()).toMatchObject({ state: 'open', counters: { logRewrites: 0 } });
+    volume.processDeath(process.mount);
+    const again = await openEngine(volume, random.fork(), LOG);
+    expect(await keysIn(again)).toEqual(['a', 'b', 'd']);
+  });
+
+  it.each(policies)('%j: a crash within it loses nothing that was acknowledged', async (fsync) => {
+    for (let turn = 0; turn < 10; turn += 1) {
+      const process = await start({ ...LOG, fsync });
+      await process.timeline.run(write(process, 'a'));
+      const { volume } = process.mount;
+      const images: Medium[] = [];
+      volume.judge = (operation: Operation) => {
+        if (operation.kind === 'write' && operation.synchronous) {
+          const { current } = volume;
+          images.push(volume[fsync.kind === 'always' ? 'imageAfterPowerLoss' : 'imageAfterProcessDeath'](random.fork(), current));
+        }
+        return 'ok';
+      };
+      await process.timeline.run(write(process, 'b'));
+      expect(images).toHaveLength(1);
+      for (const image of images) {
+        const again = await openEngine(volumeOf(image, random.fork()), random.fork(), LOG);
+        expect((await keysIn(again))[0]).toBe('a');
+        await again.timeline.run(again.engine.close());
+      }
+    }
+  });
+
+  it('interval: what follows a sealed segment reaches the disk within the interval too', async () => {
+    const process = await start({ ...LOG, memtableBytes: 4096, fsync: { kind: 'interval', everyMs: 100 } });
+    await process.timeline.run(write(process, 'a'));
+    await pause(process, 50);
+    // Fills the memtable: the next write goes to a new segment, of which the timer that runs knows nothing.
+    await process.timeline.run(write(process, 'b', 'x'.repeat(5000)));
+    await process.timeline.run(write(process, 'c'));
+    await pause(process, 250);
+    process.mount.volume.powerLoss();
+    const again = await openEngine(process.mount.volume, random.fork(), LOG);
+    expect(await keysIn(again)).toEqual(['a', 'b', 'c']);
+  });
+});
+
+describe('the pace of synchronous writes', () => {
+  function paced(turnMs: number): { pace: WritePace; take: (ms: number) => void; nextTurn: () => void; passes: (ms: number) => void } {
+    let now = 0;
+    let soon: (() => void)[] = [];
+    const clock: Clock = {
+      wallMs: () => now,
+      monotonicMs: () => now,
+      after: () => ({ cancel: () => undefined }),
+      soon: (fn) => soon.push(fn),
+    };
+    const pace = new WritePace(clock, turnMs);
+    return {
+      pace,
+      take: (ms) => {
+        pace.charge(() => {
+          now += ms;
+        });
+      },
+      nextTurn: () => {
+        const due = soon;
+        soon = [];
+        for (const fn of due) fn();
+      },
+      passes: (ms) => {
+        now += ms;
+      },
+    };
+  }
+
+  it('a turn has its milliseconds, and no large write', () => {
+    const { pace, take, nextTurn } = paced(1);
+    expect([pace.permits(1000), pace.permits(256 * 1024), pace.permits(256 * 1024 + 1)]).toEqual([true, true, false]);
+    take(0.4);
+    take(0.4);
+    expect(pace.permits(1)).toBe(true);
+    take(0.4);
+    expect(pace.permits(1)).toBe(false);
+    nextTurn();
+    expect(pace.permits(1)).toBe(true);
+  });
+
+  it('two slow writes in a row make the disk slow: for a second, and until a thread was quick', () => {
+    const { pace, take, nextTurn, passes } = paced(1);
+    for (const ms of [2, 0.1, 2]) {
+      take(ms);
+      nextTurn();
+    }
+    expect(pace.permits(1)).toBe(true);
+    take(2);
+    nextTurn();
+    expect(pace.permits(1)).toBe(false);
+    pace.byThread(1);
+    expect(pace.permits(1)).toBe(false);
+    passes(1000);
+    pace.byThread(50);
+    expect(pace.permits(1)).toBe(false);
+    pace.byThread(1);
+    expect(pace.permits(1)).toBe(true);
+  });
+
+  it('of no time at all: threads write', () => {
+    expect(paced(0).pace.permits(1)).toBe(false);
   });
 });
 

@@ -123,30 +123,19 @@ export class Memtable {
     const order = sequence - this.base;
     for (let i = 0; i < count; i += 1) {
       const key = batch.keys[i] as ByteString;
-      const kind = batch.kinds[i] as number;
-      const expireAtMs = batch.expiries[i] as number;
-      const previous = this.index.get(key);
-      const next = this.#record(
-        view,
-        at,
-        key,
-        batch.values[i] as Uint8Array,
-        kind,
-        0,
-        order,
-        expireAtMs,
-        batch.gcTags[i] as number,
-        previous ?? 0,
-      );
-      if (previous === undefined) this.indexBytes += key.length + INDEX_ENTRY_BYTES;
-      if (expireAtMs !== 0 || kind === KIND_TOMBSTONE) this.collectable = true;
-      this.index.set(key, this.#reference(at));
-      at = next;
+      const value = batch.values[i] as Uint8Array;
+      at = this.#enter(view, at, key, value, batch.kinds[i] as number, order, batch.expiries[i] as number, batch.gcTags[i] as number);
     }
-    sealFrame(view.bytes, view.words, frameAt, length, FRAME_BATCH, count, sequence, synced);
-    view.slab.used = frameAt + length;
-    this.lastSequence = sequence;
-    this.records += count;
+    this.#seal(view, frameAt, length, count, sequence, synced);
+  }
+
+  /** A batch of one entry. @throws CoterieError PAIR_TOO_LARGE before any effect */
+  put(key: ByteString, value: Uint8Array, kind: number, expireAtMs: number, gcTag: number, sequence: number, synced: number): void {
+    const length = FRAME_HEAD_BYTES + recordBytes(key.length, value.length);
+    const view = this.#room(length);
+    const frameAt = view.slab.used;
+    this.#enter(view, frameAt + FRAME_HEAD_BYTES, key, value, kind, sequence - this.base, expireAtMs, gcTag);
+    this.#seal(view, frameAt, length, 1, sequence, synced);
   }
 
   drop(range: KeyRange, sequence: number, synced: number): void {
@@ -211,6 +200,32 @@ export class Memtable {
       gcTag: view.floats[float + 3] as number,
       value,
     };
+  }
+
+  /** Writes an entry's record and puts it into the index; answers where the next record goes. */
+  #enter(
+    view: SlabView,
+    at: number,
+    key: ByteString,
+    value: Uint8Array,
+    kind: number,
+    order: number,
+    expireAtMs: number,
+    gcTag: number,
+  ): number {
+    const previous = this.index.get(key);
+    const next = this.#record(view, at, key, value, kind, 0, order, expireAtMs, gcTag, previous ?? 0);
+    if (previous === undefined) this.indexBytes += key.length + INDEX_ENTRY_BYTES;
+    if (expireAtMs !== 0 || kind === KIND_TOMBSTONE) this.collectable = true;
+    this.index.set(key, this.#reference(at));
+    return next;
+  }
+
+  #seal(view: SlabView, at: number, length: number, count: number, sequence: number, synced: number): void {
+    sealFrame(view.bytes, view.words, at, length, FRAME_BATCH, count, sequence, synced);
+    view.slab.used = at + length;
+    this.lastSequence = sequence;
+    this.records += count;
   }
 
   #record(

@@ -2,6 +2,9 @@
  * The commit log: one segment for each memtable, whose slabs it copies to the file as they are. While one group is written and synced,
  * the next gathers in memory: at most one fdatasync is in flight, and a whole group is acknowledged after it.
  *
+ * A group that is small goes into the system's cache by one synchronous write, while the disk is quick (write-pace.ts), else a thread writes
+ * it. Both fail alike.
+ *
  * Invariants:
  * - Nothing of a segment is written before the one before it is complete and synced.
  * - With `always`, a callback runs only after a successful sync of a file that holds its frame.
@@ -21,6 +24,7 @@ import type { FsyncPolicy } from '../options.ts';
 import { logName } from '../sstable/table-meta.ts';
 import { FRAME_HEAD_BYTES } from './frame.ts';
 import { encodeSegmentHeader, SEGMENT_HEAD_BYTES } from './segment-header.ts';
+import { WritePace } from './write-pace.ts';
 
 export type Acknowledge = (error?: CoterieError) => void;
 
@@ -81,11 +85,14 @@ export interface LogSettings {
   readonly vfs: Vfs;
   readonly clock: Clock;
   readonly fsync: FsyncPolicy;
+  /** Milliseconds of synchronous writes a turn. */
+  readonly turnWriteMs: number;
 }
 
 export class Log {
   readonly #settings: LogSettings;
   readonly #owner: LogOwner;
+  readonly #pace: WritePace;
   readonly #segments: Segment[] = [];
   #state: 'running' | 'full' | 'failed' | 'closed' = 'running';
   #pumping = false;
@@ -101,6 +108,7 @@ export class Log {
   constructor(settings: LogSettings, owner: LogOwner) {
     this.#settings = settings;
     this.#owner = owner;
+    this.#pace = new WritePace(settings.clock, settings.turnWriteMs);
   }
 
   /** Starts the segment of a new memtable; the one before must be sealed. */
@@ -219,7 +227,7 @@ export class Log {
 
   /** Brings the segment's file up to its memtable; false when that failed and the log has halted. */
   async #advance(segment: Segment, sync: boolean): Promise<boolean> {
-    if (!segment.broken) {
+    if (!segment.broken && !this.#writeNow(segment) && !this.#isBroken(segment)) {
       try {
         await this.#write(segment);
       } catch (error) {
@@ -231,7 +239,7 @@ export class Log {
     if (!segment.broken) {
       try {
         if (sync) await this.#sync(segment);
-        else this.#syncLater(segment);
+        else this.#syncLater();
         return true;
       } catch {
         segment.broken = true;
@@ -273,6 +281,46 @@ export class Log {
     }
   }
 
+  /**
+   * Brings the segment's file up to its memtable by one synchronous write, if that is small and the disk quick. False where a thread must
+   * write, or where it failed: a write that found no room is tried again by the thread, and any other breaks the segment.
+   */
+  #writeNow(segment: Segment): boolean {
+    const { file } = segment;
+    const { slabs } = segment.memtable;
+    let slab = slabs[segment.slab];
+    if (file === undefined || slab === undefined) return false;
+    if (segment.slab < slabs.length - 1 && segment.offset === slab.used) {
+      segment.slab += 1;
+      segment.offset = 0;
+      slab = slabs[segment.slab];
+    }
+    if (slab === undefined || segment.slab < slabs.length - 1) return false;
+    const end = slab.used;
+    const length = end - segment.offset;
+    if (length === 0) return true;
+    if (!this.#pace.permits(length)) return false;
+    try {
+      this.#pace.charge(() => {
+        file.writeSync(slab.bytes.subarray(segment.offset, end), segment.position);
+      });
+    } catch (error) {
+      if (!isVfsError(error)) throw error;
+      if (error.code !== 'NO_SPACE') segment.broken = true;
+      return false;
+    }
+    this.#wrote(segment, end);
+    return true;
+  }
+
+  #wrote(segment: Segment, end: number): void {
+    const bytes = end - segment.offset;
+    segment.offset = end;
+    segment.position += bytes;
+    this.writes += 1;
+    this.bytesWritten += bytes;
+  }
+
   async #write(segment: Segment): Promise<void> {
     if (segment.file === undefined) await this.#create(segment, `${this.#settings.directory}/${logName(segment.number)}`, 0);
     const { file } = segment;
@@ -283,12 +331,11 @@ export class Log {
       if (slab === undefined) return;
       const end = slab.used;
       if (segment.offset < end) {
-        const bytes = slab.bytes.subarray(segment.offset, end);
-        await file.write(bytes, segment.position);
-        segment.offset = end;
-        segment.position += bytes.length;
-        this.writes += 1;
-        this.bytesWritten += bytes.length;
+        const { clock } = this.#settings;
+        const before = clock.monotonicMs();
+        await file.write(slab.bytes.subarray(segment.offset, end), segment.position);
+        this.#pace.byThread(clock.monotonicMs() - before);
+        this.#wrote(segment, end);
       }
       if (segment.slab === slabs.length - 1) return;
       // Nothing more comes into a slab that has a successor, but some may have come while it was being written.
@@ -339,12 +386,14 @@ export class Log {
   }
 
   /** The interval policy: syncs beside the writes. */
-  #syncLater(segment: Segment): void {
+  #syncLater(): void {
     const { fsync, clock } = this.#settings;
     if (fsync.kind !== 'interval' || this.#interval !== undefined) return;
     this.#interval = clock.after(fsync.everyMs, () => {
       this.#interval = undefined;
-      if (segment.broken || segment.syncing !== undefined || this.#state === 'closed') return;
+      // Sealed ones, and whatever follows them, are the pump's.
+      const segment = this.#segments[0];
+      if (segment === undefined || segment.broken || segment.syncing !== undefined || this.#state === 'closed') return;
       this.#sync(segment).then(
         () => {
           this.#syncMore(segment);
@@ -357,7 +406,7 @@ export class Log {
   }
 
   #syncMore(segment: Segment): void {
-    if (segment.synced < segment.position && !segment.sealed && this.#state === 'running') this.#syncLater(segment);
+    if (segment.synced < segment.position && !segment.sealed && this.#state === 'running') this.#syncLater();
     else this.#scheduleMark();
   }
 

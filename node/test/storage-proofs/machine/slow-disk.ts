@@ -1,6 +1,6 @@
 /**
- * The machine's disk with a delay before every read, for proof (f): on the event loop (`readSync` holds it, `read` does not) and in jobs.
- * It counts what the loop was held by: synchronous reads and the milliseconds they took, a turn at a time.
+ * The machine's disk with a delay before every read, and every write of the event loop, for proof (f): on the loop (`readSync` and `writeSync` hold it,
+ * `read` and `write` do not) and in jobs. It counts what the loop was held by: synchronous calls and the milliseconds they took, a turn at a time.
  */
 
 import type { OpenMode, SyncFile, SyncVfs, Vfs, VfsFile, VfsLock } from '../../../src/env/vfs.ts';
@@ -10,9 +10,10 @@ export function hold(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-/** Synchronous reads in one turn of the loop. */
-export interface TurnReads {
+/** Synchronous reads and writes in one turn of the loop. */
+export interface TurnCalls {
   reads: number;
+  writes: number;
   heldMs: number;
 }
 
@@ -28,7 +29,8 @@ class SlowFile implements VfsFile {
   }
 
   async read(into: Uint8Array, position: number): Promise<number> {
-    await this.#disk.delay();
+    this.#disk.asynchronousReads += 1;
+    await this.#disk.wait();
     return this.#file.read(into, position);
   }
 
@@ -39,13 +41,25 @@ class SlowFile implements VfsFile {
     const length = this.#file.readSync(into, position);
     const end = performance.now();
     // The delay counts as long as it should be: that a busy machine wakes the thread later is not the engine's doing.
-    this.#disk.heldBy(this.#disk.delayMs + end - start);
+    this.#disk.heldBy(this.#disk.delayMs + end - start, 'read');
     this.#disk.totalWaitedMs += end - before;
     return length;
   }
 
-  write(bytes: Uint8Array, position: number): Promise<void> {
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    this.#disk.asynchronousWrites += 1;
+    await this.#disk.wait();
     return this.#file.write(bytes, position);
+  }
+
+  writeSync(bytes: Uint8Array, position: number): void {
+    const before = performance.now();
+    hold(this.#disk.delayMs);
+    const start = performance.now();
+    this.#file.writeSync(bytes, position);
+    const end = performance.now();
+    this.#disk.heldBy(this.#disk.delayMs + end - start, 'write');
+    this.#disk.totalWaitedMs += end - before;
   }
 
   dataSync(): Promise<void> {
@@ -68,14 +82,16 @@ class SlowFile implements VfsFile {
 export class SlowVfs implements Vfs {
   readonly delayMs: number;
   /** This turn so far, and the worst one. */
-  turn: TurnReads = { reads: 0, heldMs: 0 };
-  mostReads = 0;
+  turn: TurnCalls = { reads: 0, writes: 0, heldMs: 0 };
+  mostCalls = 0;
   mostHeldMs = 0;
   totalHeldMs = 0;
-  /** What synchronous reads took by the clock. */
+  /** What synchronous calls took by the clock. */
   totalWaitedMs = 0;
   synchronousReads = 0;
   asynchronousReads = 0;
+  synchronousWrites = 0;
+  asynchronousWrites = 0;
   readonly #disk: Vfs;
   #turnEnds = false;
 
@@ -84,26 +100,30 @@ export class SlowVfs implements Vfs {
     this.delayMs = delayMs;
   }
 
-  delay(): Promise<void> {
-    this.asynchronousReads += 1;
+  wait(): Promise<void> {
     return new Promise((resolve) => {
       setTimeout(resolve, this.delayMs);
     });
   }
 
-  heldBy(ms: number): void {
-    this.synchronousReads += 1;
+  heldBy(ms: number, kind: 'read' | 'write'): void {
+    if (kind === 'read') {
+      this.synchronousReads += 1;
+      this.turn.reads += 1;
+    } else {
+      this.synchronousWrites += 1;
+      this.turn.writes += 1;
+    }
     this.totalHeldMs += ms;
-    this.turn.reads += 1;
     this.turn.heldMs += ms;
-    this.mostReads = Math.max(this.mostReads, this.turn.reads);
+    this.mostCalls = Math.max(this.mostCalls, this.turn.reads + this.turn.writes);
     this.mostHeldMs = Math.max(this.mostHeldMs, this.turn.heldMs);
     if (this.#turnEnds) return;
     this.#turnEnds = true;
     // The check phase comes once a turn; what runs in it counts for the next one, which only makes a turn look longer.
     setImmediate(() => {
       this.#turnEnds = false;
-      this.turn = { reads: 0, heldMs: 0 };
+      this.turn = { reads: 0, writes: 0, heldMs: 0 };
     });
   }
 
