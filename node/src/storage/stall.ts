@@ -1,20 +1,31 @@
 /**
- * Back-pressure on writers, explicit: while flushes or compactions lag, the callbacks of writes come late (`slowed`) or not until there was
+ * Back-pressure on writers, explicit: while flushes or compactions lag, the callbacks of writes come late: a little (`slowed`), or when there was
  * progress (`stopped`). Failures are never held back.
+ *
+ * Invariant: nothing is held for longer than MOST_HELD_MS, whatever hangs: what is held is done, and who waits for it has a deadline. What
+ * bounds a stop is that the engine refuses further writes (`stalledBytes`).
  */
 
 import type { CoterieError } from '../base/errors.ts';
-import type { Clock } from '../env/clock.ts';
+import type { Clock, Timer } from '../env/clock.ts';
 import type { Acknowledge } from './wal/log.ts';
 
 export type StallState = 'none' | 'slowed' | 'stopped';
 
 const SLOW_MS = 1;
+export const MOST_HELD_MS = 250;
+
+interface Held {
+  readonly group: readonly Acknowledge[];
+  readonly sinceMs: number;
+}
 
 export class StallGate {
   state: StallState = 'none';
   readonly #clock: Clock;
-  #held: (readonly Acknowledge[])[] = [];
+  /** Oldest first. */
+  #held: Held[] = [];
+  #oldest: Timer | undefined;
   #heldCount = 0;
   #sinceMs = 0;
   #pastMs = 0;
@@ -46,6 +57,7 @@ export class StallGate {
     this.state = state;
     if (state === 'none') this.#release();
     else if (state === 'slowed') this.#delay();
+    else this.#watchOldest();
   }
 
   acknowledge(group: readonly Acknowledge[], error: CoterieError | undefined): void {
@@ -53,9 +65,10 @@ export class StallGate {
       for (const done of group) done(error);
       return;
     }
-    this.#held.push(group);
+    this.#held.push({ group, sinceMs: this.#clock.monotonicMs() });
     this.#heldCount += group.length;
     if (this.state === 'slowed') this.#delay();
+    else this.#watchOldest();
   }
 
   /** Runs all that is held: the writes were done long ago. */
@@ -73,10 +86,28 @@ export class StallGate {
     });
   }
 
+  #watchOldest(): void {
+    const [oldest] = this.#held;
+    if (oldest === undefined || this.#oldest !== undefined) return;
+    this.#oldest = this.#clock.after(Math.max(0, oldest.sinceMs + MOST_HELD_MS - this.#clock.monotonicMs()), () => {
+      this.#oldest = undefined;
+      const now = this.#clock.monotonicMs();
+      const young = this.#held.findIndex(({ sinceMs }) => now - sinceMs < MOST_HELD_MS);
+      this.#run(this.#held.splice(0, young < 0 ? this.#held.length : young));
+      this.#watchOldest();
+    });
+  }
+
   #release(): void {
+    this.#oldest?.cancel();
+    this.#oldest = undefined;
     const held = this.#held;
     this.#held = [];
-    this.#heldCount = 0;
-    for (const group of held) for (const done of group) done();
+    this.#run(held);
+  }
+
+  #run(held: readonly Held[]): void {
+    for (const { group } of held) this.#heldCount -= group.length;
+    for (const { group } of held) for (const done of group) done();
   }
 }

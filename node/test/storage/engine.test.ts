@@ -1,12 +1,16 @@
 /** What the engine does for its callers, on a simulated disk in virtual time. */
 
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { SimExecutor } from '../../sim/disk/executor.ts';
+import { SimMount } from '../../sim/disk/mount.ts';
 import { SeededRandom } from '../../sim/disk/seeded-random.ts';
 import type { SimVolume } from '../../sim/disk/volume.ts';
-import { newVolume, openEngine, TINY, volumeOf } from '../../sim/storage/engine-process.ts';
+import { DIRECTORY, newVolume, openEngine, TINY, volumeOf } from '../../sim/storage/engine-process.ts';
 import type { EngineProcess, Tuning } from '../../sim/storage/engine-process.ts';
-import { Pending } from '../../src/storage/engine.ts';
-import type { Engine, EngineIterator } from '../../src/storage/engine.ts';
+import { Timeline } from '../../sim/storage/timeline.ts';
+import type { Executor } from '../../src/env/executor.ts';
+import { Engine, Pending } from '../../src/storage/engine.ts';
+import type { EngineIterator } from '../../src/storage/engine.ts';
 import type { KeyedEntry } from '../../src/storage/entry.ts';
 import { WriteBatch } from '../../src/storage/write-batch.ts';
 
@@ -437,6 +441,52 @@ describe('budgets', () => {
     expect(engine.stats().stalledMs).toBeGreaterThan(0);
     await put(process, new WriteBatch().put('after', valueOf(1)));
     expect((await keysIn(process)).length).toBe(61 - codes.length);
+  });
+
+  it('under a stop that lasts, a write ends soon: acknowledged, for it is durable, or refused with nothing done', async () => {
+    const volume = newVolume(random.fork());
+    const timeline = new Timeline();
+    const mount = new SimMount(volume, { schedule: timeline.schedule });
+    const executor = new SimExecutor(mount, { random: random.fork(), sliceDelayMs: 2 });
+    let goOn = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const hanging: Executor = {
+      run: async (job, message, priority) => {
+        await held;
+        return executor.run(job, message, priority);
+      },
+      pace: (share) => {
+        executor.pace(share);
+      },
+      close: () => executor.close(),
+    };
+    const tuning = { ...TINY, memtableBytes: 8192, sealedMemtables: 1, stalledBytes: 8192 };
+    const engine = await timeline.run(Engine.open({ ...tuning, directory: DIRECTORY, vfs: mount.vfs, executor: hanging, clock: timeline }));
+    opened.push({ engine, timeline, mount });
+    const ends: { readonly code: string; readonly outcome: string | undefined; readonly afterMs: number }[] = [];
+    for (let i = 0; i < 200; i += 1) {
+      const since = timeline.monotonicMs();
+      engine.write(new WriteBatch().put(keyOf(i), valueOf(i, 900)), (error) => {
+        ends.push({ code: error?.code ?? 'done', outcome: error?.outcome, afterMs: timeline.monotonicMs() - since });
+      });
+      await timeline.run(
+        new Promise<void>((resolve) => {
+          timeline.after(50, resolve);
+        }),
+      );
+    }
+    expect(engine.stats().stall).toBe('stopped');
+    expect(ends).toHaveLength(200);
+    expect(Math.max(...ends.map(({ afterMs }) => afterMs))).toBeLessThan(400);
+    expect(new Set(ends.map(({ code, outcome }) => `${code} ${String(outcome)}`))).toEqual(new Set(['done undefined', 'BUSY none']));
+    expect(engine.stats().memtableBytes).toBeLessThan(100_000);
+    goOn();
+    const kept = ends.filter(({ code }) => code === 'done').length;
+    expect((await keysIn({ engine, timeline, mount })).length).toBe(kept);
+    await timeline.run(engine.flush());
+    expect(engine.stats()).toMatchObject({ stall: 'none', stalledWrites: 0 });
   });
 
   it('a disk below the reserve refuses writes before it is full, keeps reads, and resumes by itself', async () => {
