@@ -215,10 +215,9 @@ export class Detection implements DetectorOut {
     this.#step({ kind: 'load', load: load() });
     for (const [index, name] of members.names.entries()) {
       const slow = transport.waitedMs(name) >= PROBE_MS;
-      if (slow && late) continue;
-      if (slow) this.#step({ kind: 'waits', member: index, nowMs });
-      if (slow === (this.#slow[index] === 1)) continue;
+      if ((slow && late) || slow === (this.#slow[index] === 1)) continue;
       this.#slow[index] = slow ? 1 : 0;
+      if (slow) this.#step({ kind: 'waits', member: index, nowMs });
       members.setAvoided(index, slow || this.#state.avoided[index] === 1);
     }
   }

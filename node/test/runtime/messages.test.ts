@@ -122,17 +122,18 @@ describe('the other messages', () => {
 
 describe('gossip', () => {
   const U53 = fc.maxSafeNat();
+  const LIFE = fc.nat({ max: 2 ** 30 }).map((life) => life * 2 ** 18);
   const STORE = fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => storeId(hex(bytes)));
   const MESSAGE: fc.Arbitrary<GossipMessage> = fc.record({
-    incarnation: U53,
+    incarnation: LIFE,
     heartbeat: U53,
     load: fc.nat(),
     epoch: U53,
     store: fc.option(STORE, { nil: undefined }),
     exchange: fc.boolean(),
-    rows: fc.array(fc.tuple(fc.nat(1000), U53, U53, fc.nat(), U53), { maxLength: 40 }).map((rows) => rows.flat()),
-    introductions: fc.array(fc.record({ member: fc.nat(1000), incarnation: U53, store: STORE }), { maxLength: 8 }),
-    accusations: fc.array(fc.record({ member: fc.nat(1000), incarnation: U53, observer: fc.nat(1000), observerIncarnation: U53 }), {
+    rows: fc.array(fc.tuple(fc.nat(1000), LIFE, U53, fc.nat(), U53), { maxLength: 40 }).map((rows) => rows.flat()),
+    introductions: fc.array(fc.record({ member: fc.nat(1000), incarnation: LIFE, store: STORE }), { maxLength: 8 }),
+    accusations: fc.array(fc.record({ member: fc.nat(1000), incarnation: LIFE, observer: fc.nat(1000), observerIncarnation: LIFE }), {
       maxLength: 8,
     }),
   });
@@ -163,7 +164,9 @@ describe('gossip', () => {
     expect(code({ storeId: new Uint8Array(15) })).toBe('FRAME_INVALID');
     expect(code({ introductions: [{ member: 1 }] })).toBe('FRAME_INVALID');
     expect(code({ accusations: new Array(257).fill({ member: 1 }) })).toBe('FRAME_INVALID');
-    expect(code({ incarnation: 2 ** 53 })).toBe('FRAME_INVALID');
+    expect(code({ incarnation: 2 ** 48 })).toBe('taken');
+    expect(code({ incarnation: 2 ** 48 + 1 })).toBe('FRAME_INVALID');
+    expect(code({ accusations: [{ member: 1, incarnation: 2 ** 52 }] })).toBe('FRAME_INVALID');
     expect(code({ ...columns(1), heartbeats: [2 ** 60] })).toBe('FRAME_INVALID');
   });
 });

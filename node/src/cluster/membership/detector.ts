@@ -135,7 +135,7 @@ function round(state: Detector, nowMs: number, out: DetectorOut): void {
     if (state.turn >= order.length) reshuffle(state);
     const member = order[state.turn] ?? 0;
     state.turn += 1;
-    expect(state, member, nowMs);
+    awaitAnswer(state, member, nowMs);
     out.send(member, compose(state, member, true));
   }
   lookForStale(state, nowMs, out);
@@ -166,7 +166,7 @@ function lookForStale(state: Detector, nowMs: number, out: DetectorOut): void {
 }
 
 /** An answer of the member is awaited from now on, unless it is known to be silent or too many are awaited. */
-function expect(state: Detector, member: number, nowMs: number): void {
+function awaitAnswer(state: Detector, member: number, nowMs: number): void {
   const { owedMs, probes, probedMs, watched, verdicts, accusations, rules } = state;
   if (owedMs[member] !== Infinity) {
     probes[member] = Math.min(255, (probes[member] ?? 0) + 1);
@@ -183,7 +183,7 @@ function expect(state: Detector, member: number, nowMs: number): void {
 
 /** Sends a small message that must be answered. */
 function probe(state: Detector, member: number, nowMs: number, out: DetectorOut): void {
-  expect(state, member, nowMs);
+  awaitAnswer(state, member, nowMs);
   out.send(member, compose(state, member, false));
 }
 

@@ -13,6 +13,8 @@ const MOST_OTHERS = 256;
 /** Numbers of a row: member, incarnation, heartbeat, load, epoch. */
 const ROW = 5;
 const STORE_ID_BYTES = 16;
+/** Far above what any store's boots lead to: a broken one must not make its member count up out of range. */
+const MOST_INCARNATION = 2 ** 48;
 const NOTHING = new Uint8Array(0);
 
 export interface GossipMessage {
@@ -73,14 +75,14 @@ export function decodeGossip(payload: Uint8Array): GossipMessage {
   for (let at = 0; at < count; at += 1) {
     rows.push(
       members[at] ?? 0,
-      u53(incarnations[at] ?? 0, 'an incarnation'),
+      life(incarnations[at] ?? 0),
       u53(heartbeats[at] ?? 0, 'a heartbeat'),
       loads[at] ?? 0,
       u53(epochs[at] ?? 0, 'an epoch'),
     );
   }
   return {
-    incarnation: u53(message.incarnation, 'an incarnation'),
+    incarnation: life(message.incarnation),
     heartbeat: u53(message.heartbeat, 'a heartbeat'),
     load: message.load,
     epoch: u53(message.epoch, 'an epoch'),
@@ -89,16 +91,21 @@ export function decodeGossip(payload: Uint8Array): GossipMessage {
     rows,
     introductions: introductions.map((one) => ({
       member: one.member ?? 0,
-      incarnation: u53(one.incarnation ?? 0, 'an incarnation'),
+      incarnation: life(one.incarnation ?? 0),
       store: idOf(one.storeId ?? NOTHING),
     })),
     accusations: accusations.map((one) => ({
       member: one.member ?? 0,
-      incarnation: u53(one.incarnation ?? 0, 'an incarnation'),
+      incarnation: life(one.incarnation ?? 0),
       observer: one.observer ?? 0,
-      observerIncarnation: u53(one.observerIncarnation ?? 0, 'an incarnation'),
+      observerIncarnation: life(one.observerIncarnation ?? 0),
     })),
   };
+}
+
+function life(incarnation: number): number {
+  if (u53(incarnation, 'an incarnation') > MOST_INCARNATION) throw new CoterieError('FRAME_INVALID', 'an incarnation is out of range');
+  return incarnation;
 }
 
 function idBytes(id: StoreId): Uint8Array {
