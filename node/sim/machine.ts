@@ -119,6 +119,14 @@ export class Machine {
     return node !== undefined && this.up && node.ready().ready && node.stats().synchronisation.synchronised;
   }
 
+  /** It keeps no hints, and owes nothing. */
+  get handedOff(): boolean {
+    const { node } = this;
+    if (node === undefined || !this.up) return false;
+    const { hints, debt } = node.stats().hints;
+    return hints === 0 && debt === 0;
+  }
+
   /** Whole, in touch with every other member, and of good opinion of all. */
   get joined(): boolean {
     return this.whole && this.node?.cluster().members.every(({ state }) => state === 'self' || state === 'connected') === true;

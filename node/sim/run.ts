@@ -196,11 +196,11 @@ class Run {
   }
 
   #waitsFor(): string {
-    const waits = this.#machines.filter((machine) => !machine.joined);
+    const waits = this.#machines.filter((machine) => !machine.joined || !machine.handedOff);
     return waits
       .map(
         (machine) =>
-          `${machine.name} ${machine.up ? JSON.stringify(machine.node === undefined ? 'starting' : [...machine.node.ready().reasons, ...unreachable(machine.node)]) : 'down'}`,
+          `${machine.name} ${machine.up ? JSON.stringify(machine.node === undefined ? 'starting' : [...machine.node.ready().reasons, ...unreachable(machine.node), ...kept(machine.node)]) : 'down'}`,
       )
       .join('; ');
   }
@@ -257,7 +257,7 @@ class Run {
 
   async #healedRead(key: string, r: number, final: boolean): Promise<void> {
     const machine = this.#dice.pick(this.#machines);
-    const reply = await readAt(this.#parts, machine, key, r, 5000);
+    const reply = await readAt(this.#parts, machine, key, { r, quorum: 'strict', timeoutMs: 5000 });
     if (reply.kind === 'answer') {
       const { read } = reply.value;
       if (final) this.#judge(read, true);
@@ -325,11 +325,12 @@ class Run {
   }
 
   #judgeBounds(idle: boolean): void {
+    const { hintBytes } = this.#plan;
     for (const machine of this.#machines) {
       const { node, process } = machine;
       if (node === undefined || process?.alive !== true) continue;
       const buffered = this.#network.mostBuffered(machine.name);
-      this.#report(checkBounds({ node: machine.name, stats: node.stats(), pending: process.pending, buffered }, idle));
+      this.#report(checkBounds({ node: machine.name, stats: node.stats(), pending: process.pending, buffered, hintBytes }, idle));
     }
   }
 
@@ -371,6 +372,11 @@ function unreachable(node: KvNode): string[] {
     .members.flatMap((member) => (member.state === 'self' || member.state === 'connected' ? [] : [`${member.name} is ${member.state}`]));
 }
 
+function kept(node: KvNode): string[] {
+  const { hints, debt } = node.stats().hints;
+  return hints === 0 && debt === 0 ? [] : [`${String(hints)} hints and ${String(debt)} debts are left`];
+}
+
 function failureText(reply: Reply<unknown>): string {
   return reply.kind === 'error' ? `${reply.error.code}: ${reply.error.message}` : reply.kind;
 }
@@ -398,7 +404,8 @@ function settingsOf(plan: Plan, topology: Topology, name: string): Omit<NodeOpti
     name: memberName(name),
     topology,
     directory: '/data',
-    ...(plan.admission === undefined ? {} : { limits: plan.admission }),
+    limits: { ...plan.admission, hintBytes: plan.hintBytes },
+    timings: { hintOverdueMs: plan.hintOverdueMs },
     engine: {
       fsync: plan.fsync,
       memtableBytes: plan.memtableBytes,

@@ -139,7 +139,7 @@ async function startNode(settings: NodeSettings): Promise<RunningNode> {
         cacheBytes: settings.cacheBytes,
         openFiles: settings.openFiles,
       },
-      limits: { pairBytes: settings.maxPairBytes, timeoutMs: settings.timeoutMs },
+      limits: { pairBytes: settings.maxPairBytes, timeoutMs: settings.timeoutMs, hintBytes: settings.hintBytes },
       log,
       metrics,
     });

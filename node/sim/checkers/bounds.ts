@@ -9,11 +9,13 @@ import type { Violation } from './survival.ts';
 /** What one node holds at a moment. */
 export interface Load {
   readonly node: string;
-  readonly stats: Pick<NodeStats, 'operationsInFlight'>;
+  readonly stats: Pick<NodeStats, 'operationsInFlight' | 'hints'>;
   /** Timers, disk and network completions that the process waits for. */
   readonly pending: number;
   /** Bytes that its fullest connection holds for a peer's window. */
   readonly buffered: number;
+  /** What the node was allowed to keep of hints. */
+  readonly hintBytes: number;
 }
 
 /** Far above what the plans' clients ask for at once, far below what a leak reaches in a run. */
@@ -33,6 +35,7 @@ export function checkBounds(load: Load, idle: boolean): Violation[] {
   return [
     ...over(load.node, 'operations in flight', load.stats.operationsInFlight, idle ? 0 : MOST_OPERATIONS),
     ...over(load.node, 'pending events', load.pending, idle ? MOST_IDLE_PENDING : MOST_PENDING),
+    ...over(load.node, 'bytes of hints', load.stats.hints.bytes, load.hintBytes),
     ...over(load.node, 'buffered bytes', load.buffered, idle ? 0 : MOST_BUFFERED),
   ];
 }

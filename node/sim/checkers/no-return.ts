@@ -16,7 +16,7 @@ export function checkNoReturn(history: History, read: ReadRecord, final: boolean
     write.outcome === 'acknowledged' &&
     write.w >= coveredW &&
     write.acknowledgedUs < read.startUs &&
-    (final || (overlapHolds && write.w + read.r > n));
+    (final || (overlapHolds && !write.sloppy && !read.sloppy && write.w + read.r > n));
   for (const version of read.versions) {
     const write = version.number === undefined ? undefined : history.write(version.number);
     if (write === undefined) continue;

@@ -3,7 +3,8 @@
  *
  * - `survival`: every acknowledged write that the faults' plan covers is accounted for by the final answer, after the run has healed, and by
  *   every read on the way that all N replicas answered.
- * - `quorum-overlap`: while the run goes on, a read with R accounts for every write acknowledged with W before it began, if R + W > N; and,
+ *   For a sloppy write that is what W stores have acknowledged, fallbacks included; only what is read on the way has no promise then.
+ * - `quorum-overlap`: while the run goes on, a strict read with R accounts for every strict write acknowledged with W before it began, if R + W > N; and,
  *   where no process dies, for every write that an earlier read with R' showed, if R + R' > N (a read answers once R' replicas hold what it
  *   shows).
  */
@@ -52,9 +53,9 @@ export function checkSurvival(history: History, read: ReadRecord, latestWallMs: 
 
 export function checkOverlap(history: History, read: ReadRecord, latestWallMs: number): Violation[] {
   const { n, coveredW, overlapHolds, readsStick } = history.terms;
-  if (!overlapHolds) return [];
+  if (!overlapHolds || read.sloppy) return [];
   const acknowledged = (write: WriteRecord): boolean =>
-    write.outcome === 'acknowledged' && write.w >= coveredW && write.w + read.r > n && write.acknowledgedUs < read.startUs;
+    write.outcome === 'acknowledged' && !write.sloppy && write.w >= coveredW && write.w + read.r > n && write.acknowledgedUs < read.startUs;
   const shown = (write: WriteRecord): boolean =>
     readsStick && [...write.shownUs].some(([r, atUs]) => r + read.r > n && atUs < read.startUs);
   return report(

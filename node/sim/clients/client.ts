@@ -5,7 +5,7 @@
  */
 
 import type { CoterieError } from '../../src/base/errors.ts';
-import type { KvNode, Maybe, ReadResult, WriteOptions, WriteResult } from '../../src/runtime/kv.ts';
+import type { KvNode, Maybe, QuorumKind, ReadResult, WriteOptions, WriteResult } from '../../src/runtime/kv.ts';
 import type { Coverage } from '../coverage.ts';
 import type { Plan, PlannedKey } from '../faults/plan.ts';
 import type { Machine, Reply } from '../machine.ts';
@@ -44,6 +44,12 @@ interface ReadAnswer {
   readonly context: Uint8Array | undefined;
 }
 
+interface ReadAsked {
+  readonly r: number;
+  readonly quorum: QuorumKind;
+  readonly timeoutMs: number;
+}
+
 const MOST_ATTEMPTS = 4;
 const CROWD_CHANCE = 0.3;
 
@@ -57,23 +63,33 @@ function outcomeOf(error: CoterieError): WriteOutcome {
 }
 
 /** Reads a key at a machine and records what it shows; answers why not when it fails. */
-export async function readAt(parts: ClientParts, machine: Machine, key: string, r: number, timeoutMs: number): Promise<Reply<ReadAnswer>> {
+export async function readAt(parts: ClientParts, machine: Machine, key: string, asked: ReadAsked): Promise<Reply<ReadAnswer>> {
+  const { r, timeoutMs } = asked;
   const startUs = parts.world.nowUs;
   let startWallMs = 0;
   const reply = await machine.ask(timeoutMs, (node, wallMs) => {
     startWallMs = wallMs;
-    return then(node.get(BUCKET, key, { r, timeoutMs }), (result: ReadResult) => ({
+    return then(node.get(BUCKET, key, asked), (result: ReadResult) => ({
       versions: result.versions.map(({ value, expireAtMs }) => ({ number: recognise(key, value), expireAtMs, shows: shows(value) })),
       context: result.context === undefined ? undefined : Uint8Array.from(result.context),
     }));
   });
   if (reply.kind !== 'answer') return reply;
   const { versions, context } = reply.value;
-  const read: ReadRecord = { key, node: machine.name, r, startUs, endUs: parts.world.nowUs, wallMs: startWallMs, versions };
+  const read: ReadRecord = {
+    key,
+    node: machine.name,
+    r,
+    sloppy: asked.quorum === 'sloppy',
+    startUs,
+    endUs: parts.world.nowUs,
+    wallMs: startWallMs,
+    versions,
+  };
   parts.coverage.add('reads answered');
   if (versions.length > 1) parts.coverage.add('siblings read');
   const told = versions.map((version) => String(version.number ?? '?')).join(' ');
-  parts.world.trace.note('client', `read ${key} at ${machine.name}`, `r=${String(r)} [${told}]`);
+  parts.world.trace.note('client', `read ${key} at ${machine.name}`, `r=${String(r)} ${asked.quorum} [${told}]`);
   parts.onRead(read);
   return { kind: 'answer', value: { read, context } };
 }
@@ -148,11 +164,15 @@ export class Client {
     );
   }
 
+  #quorum(): QuorumKind {
+    return this.#parts.plan.quorums === 'mixed' && this.#dice.chance(0.7) ? 'sloppy' : 'strict';
+  }
+
   async #read(key: string): Promise<ReadAnswer | undefined> {
     const dice = this.#dice;
     const r = dice.chance(0.75) ? this.#parts.plan.r : dice.between(1, this.#parts.plan.n);
     for (let attempt = 0; attempt < 2; attempt += 1) {
-      const reply = await readAt(this.#parts, this.#home, key, r, dice.pick([500, 2000]));
+      const reply = await readAt(this.#parts, this.#home, key, { r, quorum: this.#quorum(), timeoutMs: dice.pick([500, 2000]) });
       if (reply.kind === 'answer') return reply.value;
       this.#complain(reply);
     }
@@ -199,9 +219,12 @@ export class Client {
     const dice = this.#dice;
     const { history, world } = this.#parts;
     const atMs = dice.oneIn(3) ? 0 : Math.floor((world.epochUs + world.nowUs) / 1000) + dice.between(100, 6000);
+    const quorum = this.#quorum();
     const change = history.beginExpiry(key, atMs, world.nowUs);
     const timeoutMs = dice.pick([500, 2000]);
-    const reply = await this.#home.ask(timeoutMs, (node) => then(node.expire(BUCKET, key, atMs, { timeoutMs }), ({ changed }) => changed));
+    const reply = await this.#home.ask(timeoutMs, (node) =>
+      then(node.expire(BUCKET, key, atMs, { timeoutMs, quorum }), ({ changed }) => changed),
+    );
     if (reply.kind === 'answer') change.outcome = 'acknowledged';
     else change.outcome = reply.kind === 'refused' || (reply.kind === 'error' && outcomeOf(reply.error) === 'none') ? 'none' : 'unknown';
     if (reply.kind !== 'answer') this.#complain(reply);
@@ -217,6 +240,7 @@ export class Client {
       blind: context === undefined,
       covers: context?.covers ?? [],
       w: dice.chance(0.8) ? plan.w : dice.between(1, plan.n),
+      sloppy: this.#quorum() === 'sloppy',
       operation: dice.oneIn(2),
       expiries,
       startUs: world.nowUs,
@@ -240,6 +264,7 @@ export class Client {
       const reply = await this.#home.ask(timeoutMs, (node) => {
         const options: WriteOptions = {
           w: write.w,
+          quorum: write.sloppy ? 'sloppy' : 'strict',
           timeoutMs,
           ...(context === undefined ? {} : { context: Uint8Array.from(context.token) }),
           ...(operationId === undefined ? {} : { operationId: Uint8Array.from(operationId) }),
@@ -256,7 +281,7 @@ export class Client {
       world.trace.note(
         'client',
         `${write.kind} ${write.key} at ${this.#home.name}`,
-        `${String(write.number)} ${context === undefined ? 'blind' : `over [${write.covers.join(' ')}]`} w=${String(write.w)} ${replyText(reply)}`,
+        `${String(write.number)} ${context === undefined ? 'blind' : `over [${write.covers.join(' ')}]`} w=${String(write.w)} ${write.sloppy ? 'sloppy' : 'strict'} ${replyText(reply)}`,
       );
       if (reply.kind === 'answer') {
         this.#acknowledged(write, reply.value, context);

@@ -18,6 +18,8 @@ export interface WriteRecord {
   readonly covers: readonly number[];
   /** The durable copies asked for. */
   readonly w: number;
+  /** Whether fallbacks may have been among them. */
+  readonly sloppy: boolean;
   /** Whether every attempt carries the same operation id. */
   readonly operation: boolean;
   /** Every expiry that the value was given by this write: milliseconds, 0 = never. Empty: it kept the one the key had. */
@@ -33,7 +35,7 @@ export interface WriteRecord {
   acknowledgedUs: number;
   /** From when on it can no longer take effect; infinite when nobody knows. */
   settledUs: number;
-  /** By R: when a read with that R first finished that showed it. */
+  /** By R: when a read with that R of primaries first finished that showed it. */
   readonly shownUs: Map<number, number>;
 }
 
@@ -58,6 +60,8 @@ export interface ReadRecord {
   readonly key: string;
   readonly node: string;
   readonly r: number;
+  /** Whether fallbacks may have been among those that answered. */
+  readonly sloppy: boolean;
   readonly startUs: number;
   readonly endUs: number;
   /** The answering node's wall clock when it began: what expiry is judged by. */
@@ -131,6 +135,7 @@ export class History {
 
   /** Takes note of what a read has shown. */
   show(read: ReadRecord): void {
+    if (read.sloppy) return;
     for (const { number } of read.versions) {
       const shownUs = number === undefined ? undefined : this.write(number)?.shownUs;
       if (shownUs !== undefined && !shownUs.has(read.r)) shownUs.set(read.r, read.endUs);

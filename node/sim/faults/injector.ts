@@ -28,6 +28,8 @@ export class Injector {
   readonly #network: SimNetwork;
   readonly #coverage: Coverage;
   readonly #dice: Dice;
+  /** Members that have ever lost what was synced, or what an interval had not synced. */
+  readonly #hurt = new Set<Machine>();
   /** Old disks, for `restored-disk`. */
   readonly #images = new Map<Machine, { readonly medium: Medium; readonly atUs: number }>();
   #healing = false;
@@ -204,6 +206,7 @@ export class Injector {
   }
 
   #down(machine: Machine, how: 'power-loss' | 'process-death'): void {
+    if (how === 'power-loss' && this.#plan.fsync.kind === 'interval') this.#hurt.add(machine);
     machine.crash(how);
     this.#after(this.#dice.pick([5, 300, 1500, 6000]), () => {
       machine.boot();
@@ -218,7 +221,13 @@ export class Injector {
     const hurt = this.#machines.filter(
       (other) => other !== machine && (other.impaired !== 'no' || this.#world.nowUs - other.powerLostUs < windowUs),
     );
-    return hurt.length < lossBudget;
+    return hurt.length < lossBudget && this.#mayHurt(machine);
+  }
+
+  /** Where there are hints, what one member has lost of them stays lost. */
+  #mayHurt(machine: Machine): boolean {
+    const { quorums, lossBudget } = this.#plan;
+    return quorums === 'strict' || this.#hurt.has(machine) || this.#hurt.size < lossBudget;
   }
 
   #mayLoseDisk(machine: Machine): boolean {
@@ -227,7 +236,7 @@ export class Injector {
     const hurt = this.#machines.filter(
       (other) => other !== machine && (other.impaired !== 'no' || this.#world.nowUs - other.powerLostUs < windowUs),
     );
-    return hurt.length < lossBudget;
+    return hurt.length < lossBudget && this.#mayHurt(machine);
   }
 
   #loseDisk(machine: Machine, how: 'wiped-disk' | 'restored-disk'): void {
@@ -236,6 +245,7 @@ export class Injector {
       this.#planRestore(machine);
       return;
     }
+    this.#hurt.add(machine);
     machine.crash('process-death');
     machine.replaceDisk(undefined);
     this.#images.delete(machine);
@@ -281,6 +291,7 @@ export class Injector {
     this.#planned = undefined;
     const image = this.#images.get(machine);
     if (!calm || image === undefined || !this.#mayLoseDisk(machine)) return false;
+    this.#hurt.add(machine);
     machine.crash('process-death');
     machine.replaceDisk(image.medium);
     this.#images.delete(machine);
@@ -300,6 +311,7 @@ export class Injector {
     const files = tables.length > 0 && this.#dice.chance(0.7) ? tables : all;
     if (files.length === 0) return;
     machine.impaired = 'rotten';
+    this.#hurt.add(machine);
     for (let flips = this.#dice.between(1, 12); flips > 0; flips -= 1) {
       const file = this.#dice.pick(files);
       machine.volume.flip(file.path, this.#dice.below(file.size), 1 << this.#dice.below(8));
@@ -410,6 +422,7 @@ export class Injector {
     // Half-open connections are found out, full disks looked at again.
     await this.#world.sleep(SETTLE_MS);
     await this.#allWhole(undefined);
+    await this.#allHandedOff();
     this.#watch();
   }
 
@@ -427,6 +440,14 @@ export class Injector {
         machine.replaceDisk(undefined);
       }
       if (!machine.up) machine.boot();
+    }
+  }
+
+  /** Waits until no hint and no debt is left: whoever keeps one must get rid of it. */
+  async #allHandedOff(): Promise<void> {
+    while (!this.#world.ended && !this.#machines.every((machine) => machine.handedOff)) {
+      this.#supervise();
+      await this.#world.sleep(100);
     }
   }
 

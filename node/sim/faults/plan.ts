@@ -11,6 +11,8 @@
  *   it is old. One that starts alone cannot be told from one that was merely down.
  * - Under `fsync: interval` a loss of power takes the last interval's writes away: at most W - 1 members within one interval and a second,
  *   counted like a lost disk for what is demanded; and R + W > N promises nothing about the moments after it.
+ * - A lost disk takes hints with it, which nobody copies back to it. So where sloppy writes are in the load, at most W - 1 members lose synced data in
+ *   the whole run: of W that acknowledged a write, primaries or fallbacks, one never does.
  * - Wall clocks differ by at most `skewMs` from true time; between two blind writes that difference, and the time that a node had leased on
  *   disk when it died, is the anomaly that the documentation admits.
  */
@@ -98,6 +100,12 @@ export interface Plan {
   readonly syncMs: number;
   /** Bounds so small that the clients, who then come in crowds, overload every node; undefined where they are the usual ones. */
   readonly admission: { readonly operations: number; readonly waiting: number } | undefined;
+  /** `mixed`: most operations count fallbacks, others ask for a strict quorum. */
+  readonly quorums: 'strict' | 'mixed';
+  /** The most bytes of hints that a node may keep. */
+  readonly hintBytes: number;
+  /** How long hints may wait before they are debt. */
+  readonly hintOverdueMs: number;
 }
 
 /** Draws the plan of a seed. */
@@ -154,6 +162,12 @@ export function drawPlan(seed: number, dice: Dice): Plan {
     linkDelayUs: dice.pick([100, 400, 2000]),
     syncMs: dice.pick([0.3, 2, 8]),
     admission: drawAdmission(new Dice(seed, ADMISSION_STREAM)),
+    quorums: dice.weighted<Plan['quorums']>([
+      ['strict', 1],
+      ['mixed', 3],
+    ]),
+    hintBytes: dice.pick([3, 12, 1024]) * 1024,
+    hintOverdueMs: dice.pick([1500, 6000, 3_600_000]),
   };
 }
 

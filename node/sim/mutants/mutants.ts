@@ -19,6 +19,10 @@
  * | rumour counted as a probe | two-observers |
  * | clock jump accepted | clock-bound |
  * | fsync retried after failure | disk-answers: the log misses frames that were told to be synced |
+ * | hint lost on crash | survival |
+ * | hint dropped by age | survival |
+ * | fallback counted in a strict quorum | quorum-overlap |
+ * | unbounded hint queue | bounds |
  */
 
 import { readHeader } from '../../src/cluster/versioning/codec.ts';
@@ -30,6 +34,8 @@ import type { Seams } from '../machine.ts';
 import { NO_SEAMS } from '../run.ts';
 import { withTornFramesAccepted } from './accept-torn-tail.ts';
 import { withAmnesia } from './amnesia.ts';
+import { dropHints } from './drop-hints.ts';
+import { forgetHints } from './forget-hints.ts';
 import { bound, wrapFiles } from './wrapped-vfs.ts';
 
 export interface Mutant {
@@ -95,5 +101,20 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'fsync retried after failure',
     checker: 'disk-answers',
     seams: byFile((file) => ({ ...bound(file), dataSync: () => file.dataSync().catch(() => file.dataSync()) })),
+  },
+  {
+    name: 'hint lost on crash',
+    checker: 'survival',
+    seams: () => ({ ...NO_SEAMS, options: forgetHints }),
+  },
+  { name: 'hint dropped by age', checker: 'survival', seams: byPolicy({ overdue: dropHints }) },
+  { name: 'fallback counted in a strict quorum', checker: 'quorum-overlap', seams: byPolicy({ countsFallbacks: () => true }) },
+  {
+    name: 'unbounded hint queue',
+    checker: 'bounds',
+    seams: () => ({
+      ...NO_SEAMS,
+      options: (options) => ({ ...options, limits: { ...options.limits, hintBytes: Number.MAX_SAFE_INTEGER } }),
+    }),
   },
 ];

@@ -46,6 +46,7 @@ export interface NodeSettings {
   readonly memtableBytes: number;
   readonly cacheBytes: number;
   readonly openFiles: number;
+  readonly hintBytes: number;
   readonly maxConnections: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -82,6 +83,13 @@ const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     about: 'Memory of the cache of entries and blocks',
   },
   openFiles: { type: 'whole', least: 16, most: 65_536, fallback: 512, about: 'Table files held open at once' },
+  hintBytes: {
+    type: 'whole',
+    least: 1_048_576,
+    most: 1_099_511_627_776,
+    fallback: 1_073_741_824,
+    about: 'Bytes of writes kept for replicas that are away; when full, further ones are refused',
+  },
   maxConnections: { type: 'whole', least: 1, most: 65_536, fallback: 4096, about: 'Client connections of each protocol at once' },
   logLevel: { type: 'choice', allowed: ['debug', 'info', 'warn', 'error'], fallback: 'info', about: 'Least important events logged' },
 };

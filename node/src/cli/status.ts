@@ -8,9 +8,18 @@ import { table } from './table.ts';
 
 const STATUS: CommandHelp = {
   usage: 'status [flags]',
-  about: 'Shows the cluster as the answering node sees it. Exit code 1 when a member cannot be reached or is down.',
+  about:
+    'Shows the cluster as the answering node sees it, and which writes wait for whom. Exit code 1 when a member cannot be reached or is down.',
   flags: [JSON_FLAG, ENDPOINT_FLAG],
 };
+
+/** Who keeps writes for whom; nothing where nobody does. */
+function waiting({ members }: ClusterDocument): string {
+  const rows = members.flatMap(({ name, waiting: kept }) =>
+    kept.map(({ holder, hints, bytes, debt }) => [name, holder, String(hints), String(bytes), String(debt)]),
+  );
+  return rows.length === 0 ? '' : `\n${table(['waits', 'kept by', 'hints', 'bytes', 'debt'], rows)}`;
+}
 
 async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
   const flags = parseFlags(STATUS, args, { least: 0, most: 0 });
@@ -35,9 +44,12 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
       member.rack,
       String(member.weight),
       String(member.partitions),
+      String(member.hints),
+      String(member.debt),
       member.address,
     ]);
-    surroundings.out(table(['node', 'state', 'heard', 'zone', 'rack', 'weight', 'partitions', 'address'], rows));
+    surroundings.out(table(['node', 'state', 'heard', 'zone', 'rack', 'weight', 'partitions', 'hints', 'debt', 'address'], rows));
+    surroundings.out(waiting(cluster));
     surroundings.out(
       `\n${table(
         ['bucket', 'consistency', 'R', 'W'],

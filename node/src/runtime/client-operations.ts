@@ -12,8 +12,7 @@ import type { PartitionId } from '../base/ids.ts';
 import type { BucketDefinition } from '../cluster/ring/topology.ts';
 import { primaries } from '../cluster/ring/preference.ts';
 import { keyOfDiskKey, type PlacedKey, placeKey } from '../cluster/ring/token.ts';
-import { readQuorum, writeQuorum } from '../cluster/quorum/legality.ts';
-import type { Content } from '../cluster/quorum/read.ts';
+import { quorumKind, readQuorum, writeQuorum } from '../cluster/quorum/legality.ts';
 import { readDigest } from '../cluster/versioning/codec.ts';
 import { Pending } from '../storage/engine.ts';
 import type { CoordinateKind } from '../transport/messages/coordinate.ts';
@@ -33,7 +32,7 @@ import type {
 } from './kv.ts';
 import { cursorOfToken, TOKEN_BYTES, tokenOfCursor } from './listing.ts';
 import { NEVER_WRITTEN, ObjectRead, versionsIn } from './read-result.ts';
-import { ReadOperation } from './read-operation.ts';
+import { type ReadAnswer, ReadOperation } from './read-operation.ts';
 import { checkCount, checkExpiry, checkKey, checkPair, timeoutOf } from './request-checks.ts';
 import { scanPage } from './scan-operation.ts';
 import { operationIdOf, owned, type WriteAnswer, type WriteCommand } from './write-command.ts';
@@ -46,7 +45,7 @@ const FIRST_TOKEN = '\0'.repeat(TOKEN_BYTES);
 const MOST_ROUNDS = 16;
 
 /** Turns the content that a read ends with into the client's answer. */
-class ReadSink implements Sink<Content> {
+class ReadSink implements Sink<ReadAnswer> {
   readonly answer: Answer<ReadResult>;
   readonly #core: NodeCore;
   readonly #bucket: BucketDefinition;
@@ -59,14 +58,14 @@ class ReadSink implements Sink<Content> {
     this.answer = new Answer(ended);
   }
 
-  succeed({ bytes }: Content): void {
+  succeed({ bytes, fallbacks }: ReadAnswer): void {
     if (bytes === undefined) {
       this.answer.succeed(NEVER_WRITTEN);
       return;
     }
     try {
       const { topology, clock } = this.#core;
-      this.answer.succeed(new ObjectRead(bytes, topology, this.#bucket, this.#key, clock.wallMs(), CHECKSUM));
+      this.answer.succeed(new ObjectRead(bytes, topology, this.#bucket, this.#key, clock.wallMs(), CHECKSUM, fallbacks));
     } catch (error) {
       const coded = asCoterieError(error);
       if (coded.code === 'INTERNAL') throw error;
@@ -98,18 +97,27 @@ export class ClientOperations {
   }
 
   get(bucketName: string, key: ByteString, options: ReadOptions): Maybe<ReadResult> {
-    const { topology, limits, clock, admission } = this.#core;
+    const { topology, limits, clock, admission, policies } = this.#core;
     const bucket = this.#bucketOf(bucketName);
     checkKey(key, limits);
-    const r = readQuorum(bucket, topology.N, options.r, options.quorum);
+    const r = readQuorum(bucket, topology.N, options.r);
+    const sloppy = policies.countsFallbacks(quorumKind(bucket, options.quorum));
     const timeoutMs = timeoutOf(options.timeoutMs, limits);
     const startMs = clock.monotonicMs();
     admission.check(startMs);
-    return this.#read(bucket, key, r, timeoutMs, startMs, false);
+    return this.#read(bucket, key, r, timeoutMs, startMs, sloppy, false);
   }
 
   /** @param inner part of an operation that has begun */
-  #read(bucket: BucketDefinition, key: ByteString, r: number, timeoutMs: number, startMs: number, inner: boolean): Maybe<ReadResult> {
+  #read(
+    bucket: BucketDefinition,
+    key: ByteString,
+    r: number,
+    timeoutMs: number,
+    startMs: number,
+    sloppy: boolean,
+    inner: boolean,
+  ): Maybe<ReadResult> {
     const { topology, metrics, clock, members, standing, pace, admission } = this.#core;
     metrics.counts.reads.add();
     const { diskKey, partition } = placeKey(topology, bucket.id, key, this.#placed);
@@ -127,14 +135,14 @@ export class ClientOperations {
       if (!inner) admission.ended(tookMs, error);
     });
     if (begun) {
-      new ReadOperation(this.#core, { diskKey, replicas, r, timeoutMs }, sink).start();
+      new ReadOperation(this.#core, { diskKey, replicas, r, timeoutMs, sloppy }, sink).start();
     } else {
       admission.wait({
         arrivedMs: startMs,
         deadlineMs: startMs + timeoutMs,
         begin: (leftMs) => {
           begun = true;
-          new ReadOperation(this.#core, { diskKey, replicas, r, timeoutMs: leftMs }, sink).start();
+          new ReadOperation(this.#core, { diskKey, replicas, r, timeoutMs: leftMs, sloppy }, sink).start();
         },
         refused: (error) => {
           sink.fail(error);
@@ -164,7 +172,7 @@ export class ClientOperations {
     checkCount(count);
     const from = tokenOfCursor(cursor);
     if (from === undefined) throw new CoterieError('REQUEST_INVALID', 'a cursor is one that an earlier answer gave, or 0 to start');
-    readQuorum(bucket, this.#core.topology.N, undefined, undefined);
+    readQuorum(bucket, this.#core.topology.N, undefined);
     await this.#enter(options);
     try {
       this.#core.metrics.counts.scans.add();
@@ -185,7 +193,7 @@ export class ClientOperations {
 
   async count(bucketName: string, options: ScanOptions): Promise<number> {
     const bucket = this.#bucketOf(bucketName);
-    readQuorum(bucket, this.#core.topology.N, undefined, undefined);
+    readQuorum(bucket, this.#core.topology.N, undefined);
     await this.#enter(options);
     try {
       const startMs = this.#core.clock.monotonicMs();
@@ -237,11 +245,12 @@ export class ClientOperations {
     keepTtl: boolean,
     options: WriteOptions,
   ): Maybe<WriteAnswer> {
-    const { topology, limits, metrics, clock, pace, admission } = this.#core;
+    const { topology, limits, metrics, clock, pace, admission, policies } = this.#core;
     const bucket = this.#bucketOf(bucketName);
     checkKey(key, limits);
     checkPair(key, value, limits);
-    const w = writeQuorum(bucket, topology.N, options.w, options.quorum);
+    const w = writeQuorum(bucket, topology.N, options.w);
+    const sloppy = policies.countsFallbacks(quorumKind(bucket, options.quorum));
     const timeoutMs = timeoutOf(options.timeoutMs, limits);
     const operationId = operationIdOf(options.operationId);
     // On the wire an empty context means none, and none means a blind write.
@@ -252,7 +261,21 @@ export class ClientOperations {
     const { diskKey, partition } = placeKey(topology, bucket.id, key, this.#placed);
     const replicas = primaries(topology, partition);
     const { context } = options;
-    const command: WriteCommand = { bucket, key, diskKey, replicas, kind, value, expireAtMs, keepTtl, w, context, operationId, timeoutMs };
+    const command: WriteCommand = {
+      bucket,
+      key,
+      diskKey,
+      replicas,
+      kind,
+      value,
+      expireAtMs,
+      keepTtl,
+      w,
+      context,
+      operationId,
+      timeoutMs,
+      sloppy,
+    };
     let begun = admission.enters(startMs);
     const answer = new Answer<WriteAnswer>((error) => {
       if (!begun) return;
@@ -306,14 +329,14 @@ export class ClientOperations {
     const { topology, clock, limits } = this.#core;
     const remaining = Math.floor(startMs + timeoutOf(options.timeoutMs, limits) - clock.monotonicMs());
     if (remaining < 1) throw new CoterieError('TIMEOUT', 'the keys could not be listed in time');
-    const r = readQuorum(bucket, topology.N, undefined, undefined);
+    const r = readQuorum(bucket, topology.N, undefined);
     return scanPage(this.#core, {
       bucket,
       from,
       count: Math.max(1, count),
       timeoutMs: remaining,
       // No operation of its own: it would wait for the one that waits for it.
-      isLive: async (key) => (await this.#read(bucket, key, r, remaining, clock.monotonicMs(), true)).versions.length > 0,
+      isLive: async (key) => (await this.#read(bucket, key, r, remaining, clock.monotonicMs(), false, true)).versions.length > 0,
     });
   }
 

@@ -4,12 +4,15 @@ import { crc32 } from 'node:zlib';
 
 import type { Checksum } from '../base/hash.ts';
 import type { Clock } from '../env/clock.ts';
+import type { StandInActor } from '../cluster/handoff/stand-in-actor.ts';
 import type { Topology } from '../cluster/ring/topology.ts';
 import type { HotEncoder } from '../transport/messages/hot-encoder.ts';
 import type { Transport } from '../transport/transport.ts';
 import type { Admission } from './admission.ts';
+import type { Fallbacks } from './fallbacks.ts';
 import type { ForegroundPace } from './foreground-pace.ts';
 import type { Hedging } from './hedging.ts';
+import type { HintStore } from './hint-store.ts';
 import type { Leases } from './leases.ts';
 import type { LocalStore } from './local-store.ts';
 import type { Members } from './members.ts';
@@ -26,6 +29,11 @@ export interface NodeCore {
   readonly members: Members;
   readonly standing: Standing;
   readonly store: LocalStore;
+  /** What this store keeps for others, as a fallback. */
+  readonly hints: HintStore;
+  readonly fallbacks: Fallbacks;
+  /** Mints the dots of what this node coordinates as a fallback. */
+  readonly standIn: StandInActor;
   readonly leases: Leases;
   readonly transport: Transport;
   readonly encoder: HotEncoder;

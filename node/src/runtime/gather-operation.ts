@@ -11,6 +11,7 @@ import { decodeValueReply } from '../transport/messages/replica.ts';
 import type { Reply } from '../transport/request.ts';
 import { contentOf, isAhead, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
+import type { StandIns } from './fallbacks.ts';
 
 /** How long copies that are not needed, but may show an earlier attempt of the write, are waited for. */
 const PATIENCE_MS = 50;
@@ -19,6 +20,10 @@ export interface GatherQuestion {
   readonly diskKey: ByteString;
   /** All primaries, as indexes of members. */
   readonly replicas: readonly number[];
+  /** Who stands in for them, where fallbacks are asked too. */
+  readonly standIns: StandIns | undefined;
+  /** Position in `replicas` of this node, or of the primary that it stands in for. */
+  readonly own: number;
   /** How many other copies are needed. */
   readonly need: number;
   /** Wait for all that can be asked, for a while. */
@@ -38,13 +43,14 @@ export class GatherOperation implements GatherOut {
   #patience: Timer | undefined;
 
   constructor(core: NodeCore, question: GatherQuestion) {
-    const own = question.replicas.indexOf(core.members.self);
+    const n = question.replicas.length;
     this.#core = core;
     this.#question = question;
     this.#state = newGather({
+      n,
       need: question.need,
       thorough: question.thorough,
-      others: (2 ** question.replicas.length - 1) & ~(1 << own),
+      others: (2 ** n - 1) & ~(1 << question.own),
       expected: question.expected,
       merge: (a, b) => mergeContents(core.policies, a, b),
     });
@@ -59,16 +65,37 @@ export class GatherOperation implements GatherOut {
         this.#step({ kind: 'patience' });
       });
     }
-    this.#step({ kind: 'start', reachable: this.#core.members.reachableBits(this.#question.replicas) });
+    this.#step({ kind: 'start', reachable: this.#reachable() });
+  }
+
+  /** Whom to ask: not this node itself, whose copy is at hand. */
+  #reachable(): number {
+    const { members } = this.#core;
+    const { replicas, standIns, own } = this.#question;
+    let mask = members.reachableBits(replicas);
+    if (replicas[own] === members.self) mask &= ~(1 << own);
+    for (const [slot, member] of (standIns?.bySlot ?? []).entries()) {
+      if (member >= 0 && member !== members.self) mask |= 1 << (replicas.length + slot);
+    }
+    return mask;
   }
 
   askValue(replica: number): void {
     const { members, transport, encoder, topology } = this.#core;
-    const { diskKey, replicas, timeoutMs } = this.#question;
-    const name = members.nameOf(replicas[replica] ?? -1);
-    transport.request(name, MESSAGE.readValue, encoder.readRequest(diskKey), timeoutMs, topology.epoch, (reply) => {
-      this.#onReply(replica, reply);
-    });
+    const { diskKey, replicas, standIns, timeoutMs } = this.#question;
+    const n = replicas.length;
+    const hinted = replica >= n;
+    const name = members.nameOf((hinted ? standIns?.bySlot[replica - n] : replicas[replica]) ?? -1);
+    transport.request(
+      name,
+      hinted ? MESSAGE.readHint : MESSAGE.readValue,
+      encoder.readRequest(diskKey),
+      timeoutMs,
+      topology.epoch,
+      (reply) => {
+        this.#onReply(replica, reply);
+      },
+    );
   }
 
   done(merged: Content, unanimous: boolean): void {

@@ -29,7 +29,10 @@ export interface Version {
   readonly time: VersionTime;
 }
 
-/** Which replicas may count: `strict` only primaries of the current epoch. `sloppy` is refused with UNSUPPORTED so far. */
+/**
+ * Which replicas may count: `strict` only primaries of the current epoch; `sloppy` also fallbacks that stand in for primaries that are away, so that
+ * R + W > N promises nothing. Sloppy is the default of eventual buckets; strong ones refuse it with UNSUPPORTED.
+ */
 export type QuorumKind = 'strict' | 'sloppy';
 
 export interface ReadOptions {
@@ -64,6 +67,8 @@ export interface ReadResult {
   readonly versions: readonly Version[];
   /** Also of a deleted or expired key; `undefined` where the key was never written. */
   readonly context: Uint8Array | undefined;
+  /** Answers counted that are a fallback's alone; absent or 0: R primaries have answered. */
+  readonly fallbacks?: number | undefined;
 }
 
 export interface WriteResult {
@@ -76,6 +81,8 @@ export interface WriteResult {
   readonly existed: boolean;
   /** Live values after the write: more than one are siblings. */
   readonly siblings: number;
+  /** Acknowledgements counted that are a fallback's alone; absent or 0: W primaries have it. */
+  readonly fallbacks?: number | undefined;
 }
 
 export interface ExpireResult {
@@ -139,6 +146,29 @@ export interface MemberView {
   readonly observers: readonly string[];
   /** Names of those that are known to have found it silent. */
   readonly accusers: readonly string[];
+  /** What other stores keep for it, as far as this node was told; itself included. */
+  readonly waiting: readonly WaitingHints[];
+}
+
+/** Writes that a store keeps for a member that missed them. */
+export interface WaitingHints {
+  /** The store's member. */
+  readonly holder: string;
+  /** Keys. */
+  readonly hints: number;
+  readonly bytes: number;
+  /** How many of them are repair debt: kept, and not deliverable for long, or refused. */
+  readonly debt: number;
+}
+
+/** What this store keeps for others, as a fallback. */
+export interface HintStats {
+  readonly hints: number;
+  readonly bytes: number;
+  /** Above it, further hints are refused. */
+  readonly limitBytes: number;
+  readonly debt: number;
+  readonly full: boolean;
 }
 
 export interface ClusterView {
@@ -195,6 +225,7 @@ export interface NodeStats {
   /** Counts since start, by metric name (`reads`, `writes`, `readRepairs`, `hedges`, `forwards`, `busy`, `timeouts`, …). */
   readonly counters: Readonly<Record<string, number>>;
   readonly synchronisation: SynchronisationView;
+  readonly hints: HintStats;
   /** The engine's own figures. */
   readonly engine: Readonly<Record<string, unknown>>;
 }

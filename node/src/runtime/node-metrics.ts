@@ -37,6 +37,14 @@ const HELP = {
   membersDowned: 'Times that a member was found DOWN, on the word of two observers',
   refutations: 'Times that this node was called silent, or remembered from an earlier life, and took a new incarnation',
   entriesCopied: 'Objects copied from other stores while synchronising',
+  sloppyWrites: 'Writes that this node coordinated whose quorum counted a fallback',
+  sloppyReads: 'Reads that this node coordinated whose quorum counted a fallback',
+  stoodIn: 'Writes that this node coordinated as a fallback, because no primary was healthy',
+  hintsTaken: 'Objects taken for primaries that were away',
+  hintsRefused: 'Objects for primaries that were away which were not taken',
+  hintsDelivered: 'Hints that their primary and W primaries in all have confirmed',
+  hintsDamaged: 'Ranges of hints that damage has taken away',
+  debtsRecorded: 'Times that hints became repair debt, because they could not be delivered',
 } as const;
 
 export type CountName = keyof typeof HELP;

@@ -26,6 +26,7 @@ import type { NodeCore } from './core.ts';
 import { ForegroundPace } from './foreground-pace.ts';
 import { Detection } from './detection.ts';
 import { Hedging } from './hedging.ts';
+import { Hinting } from './hinting.ts';
 import { IdentityFile } from './identity-file.ts';
 import type {
   Bucket,
@@ -75,6 +76,7 @@ interface Parts {
   readonly policy: PeerPolicy;
   readonly lock: VfsLock;
   readonly trees: LocalTrees | undefined;
+  readonly hinting: Hinting;
 }
 
 export class CoterieNode implements KvNode {
@@ -188,12 +190,31 @@ export class CoterieNode implements KvNode {
           metrics.counts.rewinds.add();
         },
       });
+      const limits = { ...DEFAULT_LIMITS, ...options.limits };
+      const hinting = await Hinting.open({
+        options,
+        topology,
+        members,
+        leases,
+        policies,
+        identity: () => file.current,
+        limitBytes: limits.hintBytes,
+        log: (event) => {
+          log.log(event.level, `hints-${event.name}`, event.detail);
+        },
+        warn,
+        tell: () => late.tellAll?.(),
+      }).catch(async (error: unknown) => {
+        await engine.close();
+        throw error;
+      });
       const policy = new PeerPolicy({
         topology,
         file,
         clock,
         standing,
         peerSynchronised: (member, synchronised) => late.synchroniser?.peerSays(member, synchronised),
+        hinting,
         warn,
       });
       const transport = new Transport({
@@ -207,13 +228,15 @@ export class CoterieNode implements KvNode {
           log.log('info', `peer-${event.kind}`, { ...event });
         },
       });
-      const limits = { ...DEFAULT_LIMITS, ...options.limits };
       const bounds = { operations: mostOperations(limits), waiting: limits.waiting };
       const core: NodeCore = {
         topology,
         members,
         standing,
         store: new LocalStore(engine, leases, policies, trees?.trees),
+        hints: hinting.store,
+        fallbacks: hinting.fallbacks,
+        standIn: hinting.standIn,
         leases,
         transport,
         encoder: new HotEncoder(),
@@ -235,7 +258,7 @@ export class CoterieNode implements KvNode {
         }
       };
       late.refusedBy = (): string | undefined => policy.refusedBy(transport)?.name;
-      return new CoterieNode({ options, core, file, policy, lock, trees }, synchroniser);
+      return new CoterieNode({ options, core, file, policy, lock, trees, hinting }, synchroniser);
     } catch (error) {
       await lock.release();
       throw error;
@@ -280,8 +303,8 @@ export class CoterieNode implements KvNode {
   }
 
   cluster(): ClusterView {
-    const { core, file } = this.#parts;
-    return clusterView(core.topology, core.members, file.current, this.#detection);
+    const { core, file, hinting } = this.#parts;
+    return clusterView(core.topology, core.members, file.current, this.#detection, (member) => hinting.waitingFor(member));
   }
 
   ring(): RingView {
@@ -303,6 +326,7 @@ export class CoterieNode implements KvNode {
     if (refusing !== undefined) reasons.push(`${refusing.name} refuses this store: ${refusing.failure?.message ?? ''}`);
     const { state } = core.store.engine.stats();
     if (state === 'failed') reasons.push('the storage engine has failed and takes no writes until a restart');
+    if (this.#parts.hinting.failed) reasons.push('the hint store has failed and takes no hints until a restart');
     return { ready: reasons.length === 0, reasons };
   }
 
@@ -321,6 +345,7 @@ export class CoterieNode implements KvNode {
       doubt: this.#detection.doubt,
       counters: Object.fromEntries(names.map((name) => [name, core.metrics.counts[name].value()])),
       synchronisation: this.#synchroniser.view(),
+      hints: this.#parts.hinting.stats(),
       engine: { ...core.store.engine.stats() },
     };
   }
@@ -359,6 +384,7 @@ export class CoterieNode implements KvNode {
     );
     this.#detection.begin();
     standing.begin();
+    this.#parts.hinting.begin(core, { ...DEFAULT_TIMINGS, ...options.timings });
     this.#synchroniser.advance();
   }
 
@@ -385,6 +411,7 @@ export class CoterieNode implements KvNode {
     this.#detection.stop();
     this.#synchroniser.stop();
     trees?.stop();
+    this.#parts.hinting.stop();
     this.#parts.policy.stop();
     // What is still under way has had its time.
     core.wheel.close();
@@ -393,9 +420,10 @@ export class CoterieNode implements KvNode {
     const failed = core.store.engine.stats().state === 'failed';
     await core.store.engine.close();
     if (!failed) await trees?.close(core.store.engine);
+    const hints = await this.#parts.hinting.close();
     const { counterUsed, latestMs } = core.leases;
     // An engine that has failed may have lost what it was given.
-    if (!failed) await file.change((identity) => endCleanly(identity, counterUsed, latestMs));
+    if (!failed && !hints.failed) await file.change((identity) => endCleanly(identity, counterUsed, latestMs));
     await lock.release();
   }
 }

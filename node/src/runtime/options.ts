@@ -40,6 +40,8 @@ export interface NodeLimits {
   readonly waiting: number;
   /** Requests of peers under way at once; more are refused with BUSY. 16,384. */
   readonly peerRequests: number;
+  /** Bytes of hints that this store keeps for primaries that are away; above it, it refuses further ones with BUSY. 1 GiB. */
+  readonly hintBytes: number;
 }
 
 /** Durations of the store's bookkeeping, in ms. */
@@ -50,6 +52,10 @@ export interface NodeTimings {
   readonly confirmMs: number;
   /** Pause before a failed copy from another store is tried again. 500. */
   readonly copyRetryMs: number;
+  /** Pause before hints that could not be delivered are tried again; doubled up to a minute. 1,000. */
+  readonly hintRetryMs: number;
+  /** How long hints may wait for a primary that is away before they are recorded as repair debt; they are kept all the same. 3,600,000. */
+  readonly hintOverdueMs: number;
 }
 
 export interface NodeOptions {
@@ -84,6 +90,13 @@ export const DEFAULT_LIMITS: NodeLimits = {
   operations: 16_384,
   waiting: 1024,
   peerRequests: 16_384,
+  hintBytes: 1024 * 1024 * 1024,
 };
 
-export const DEFAULT_TIMINGS: NodeTimings = { timeLeaseMs: 1000, confirmMs: 1000, copyRetryMs: 500 };
+export const DEFAULT_TIMINGS: NodeTimings = {
+  timeLeaseMs: 1000,
+  confirmMs: 1000,
+  copyRetryMs: 500,
+  hintRetryMs: 1000,
+  hintOverdueMs: 3_600_000,
+};

@@ -16,6 +16,7 @@ import { decodeNotice, encodeNotice, type StoreNotice } from '../transport/messa
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import type { PeerStatus } from '../transport/peer-status.ts';
 import type { Transport } from '../transport/transport.ts';
+import type { Hinting } from './hinting.ts';
 import type { IdentityFile } from './identity-file.ts';
 import type { Standing } from './standing.ts';
 
@@ -31,6 +32,8 @@ export interface PeerPolicyOptions {
   readonly standing: Standing;
   /** A peer's store says whether it is synchronised. */
   readonly peerSynchronised: (member: string, synchronised: boolean) => void;
+  /** What this store keeps for others, and what peers say they keep. */
+  readonly hinting: Pick<Hinting, 'notice' | 'heard'>;
   readonly warn: (event: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
@@ -144,13 +147,14 @@ export class PeerPolicy implements HandshakePolicy {
   }
 
   #notice(): StoreNotice {
-    const { file, standing } = this.#options;
+    const { file, standing, hinting } = this.#options;
     const { storeId, boot, lease, actorEpoch, removed } = file.durable;
-    return { storeId, boot, lease, actorEpoch, synchronised: standing.sound, removed };
+    return { storeId, boot, lease, actorEpoch, synchronised: standing.sound, removed, ...hinting.notice() };
   }
 
   #learn(peer: string, notice: StoreNotice): void {
-    const { file, peerSynchronised, standing } = this.#options;
+    const { file, peerSynchronised, standing, hinting } = this.#options;
+    hinting.heard(peer, notice);
     const { removed } = file.current;
     const after = hearNotice(file.current, peer, notice, notice.removed);
     // Removals are written down at once. Leases come twice a second from every store that writes: they go to the disk together.

@@ -17,19 +17,33 @@
  * - `observersNeeded`: "one-observer DOWN" answers 1.
  * - `accuses`: "rumour counted as a probe" answers true.
  * - `mostAheadMs`: "clock jump accepted" answers Infinity.
+ * - `countsFallbacks`: "fallback counted in a strict quorum" answers true.
+ * - `overdue`: "hint dropped by age" drops the hints.
+ * - `spendsStandIn`: answering false shows what becomes of a write whose hint is gone (test/runtime/handoff.test.ts).
  */
 
-import type { MemberName, StoreId } from '../base/ids.ts';
 import { crc32 } from 'node:zlib';
 import { MAX_AHEAD_MS } from '../cluster/versioning/hlc.ts';
+
+import type { MemberName, PartitionId, StoreId } from '../base/ids.ts';
+import type { Backlog } from '../cluster/handoff/hint-index.ts';
+import type { QuorumKind } from '../cluster/quorum/legality.ts';
 import { type Reconciled, reconcileEncoded } from '../cluster/versioning/reconcile.ts';
 import type { Operation } from '../cluster/versioning/update.ts';
+import type { Hint, HintPage } from './hint-scan.ts';
 
 /** What makes the dots of this boot. */
 export interface BootActor {
   readonly actorEpoch: number;
   /** The last counter used. */
   readonly counter: number;
+}
+
+/** The hints of a store, as far as it takes to record that some are debt; and what it would take to drop them. */
+export interface DebtBook {
+  owe(partition: PartitionId, slot: number, reason: string): void;
+  page(partition: PartitionId, slot: number, from: undefined, entries: number, bytes: number): Promise<HintPage>;
+  drop(hint: Hint): Promise<boolean>;
 }
 
 export interface Policies {
@@ -61,6 +75,12 @@ export interface Policies {
   accuses(probed: boolean): boolean;
   /** How far ahead of this node's wall clock a time that comes with an object may be, in ms. */
   mostAheadMs(): number;
+  /** Whether an operation counts fallbacks. */
+  countsFallbacks(kind: QuorumKind): boolean;
+  /** What becomes of hints that cannot be handed off: they are debt, and stay. */
+  overdue(book: DebtBook, backlog: Backlog, reason: string): void;
+  /** Whether dropping a hint ends the actor that minted into it (cluster/handoff/stand-in-actor.ts). */
+  spendsStandIn(): boolean;
 }
 
 export const SHIPPED_POLICIES: Policies = {
@@ -78,4 +98,9 @@ export const SHIPPED_POLICIES: Policies = {
   observersNeeded: () => 2,
   accuses: (probed) => probed,
   mostAheadMs: () => MAX_AHEAD_MS,
+  countsFallbacks: (kind) => kind === 'sloppy',
+  overdue: (book, { partition, slot }, reason) => {
+    book.owe(partition, slot, reason);
+  },
+  spendsStandIn: () => true,
 };

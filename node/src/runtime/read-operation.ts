@@ -10,6 +10,7 @@ import { asCoterieError, CoterieError, type ErrorCode } from '../base/errors.ts'
 import type { Timer } from '../env/clock.ts';
 import {
   type Content,
+  fallbacksAnswering,
   newRead,
   type ReadDependencies,
   type ReadEvent,
@@ -24,6 +25,7 @@ import type { Reply } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import { contentOf, digestOf, isAhead, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
+import type { StandIns } from './fallbacks.ts';
 
 const HEDGE: ReadEvent = { kind: 'hedge' };
 const DEADLINE: ReadEvent = { kind: 'deadline' };
@@ -34,19 +36,28 @@ export interface ReadQuestion {
   readonly replicas: readonly number[];
   readonly r: number;
   readonly timeoutMs: number;
+  /** Fallbacks may be counted. */
+  readonly sloppy: boolean;
+}
+
+/** What a read ends with. */
+export interface ReadAnswer extends Content {
+  /** Answers counted that are a fallback's alone; absent for none. */
+  readonly fallbacks?: number;
 }
 
 export class ReadOperation implements ReadOut, ReadDependencies {
   readonly #core: NodeCore;
   readonly #question: ReadQuestion;
-  readonly #sink: Sink<Content>;
+  readonly #sink: Sink<ReadAnswer>;
   readonly #state: ReadState;
   readonly #startMs: number;
   #deadline: Timer | undefined;
   #hedge: Timer | undefined;
   #valueFrom = -1;
+  #standIns: StandIns | undefined;
 
-  constructor(core: NodeCore, question: ReadQuestion, sink: Sink<Content>) {
+  constructor(core: NodeCore, question: ReadQuestion, sink: Sink<ReadAnswer>) {
     this.#core = core;
     this.#question = question;
     this.#sink = sink;
@@ -63,8 +74,12 @@ export class ReadOperation implements ReadOut, ReadDependencies {
     // A store that does not count would only answer itself that it does not.
     if (own >= 0 && !standing.countsInReads()) reachable &= ~(1 << own);
     const healthy = members.healthyBits(replicas) & reachable;
+    if (this.#question.sloppy && healthy !== (1 << replicas.length) - 1) {
+      this.#standIns = this.#core.fallbacks.ofKey(this.#question.diskKey);
+    }
+    const fallbacks = this.#standIns?.slots ?? 0;
     const source = own >= 0 && (reachable & (1 << own)) !== 0 ? own : members.pick(healthy === 0 ? reachable : healthy);
-    this.#step({ kind: 'start', reachable, source });
+    this.#step({ kind: 'start', reachable, source: reachable === 0 ? -1 : source, fallbacks });
     if (this.#state.settled) return;
     this.#deadline = wheel.after(timeoutMs, () => {
       this.#hedge?.cancel();
@@ -86,6 +101,10 @@ export class ReadOperation implements ReadOut, ReadDependencies {
   askValue(replica: number, hedged: boolean): void {
     const { members, encoder, metrics } = this.#core;
     if (hedged) metrics.counts.hedges.add();
+    if (replica >= this.#question.replicas.length) {
+      this.#askHint(replica);
+      return;
+    }
     const member = this.#question.replicas[replica] ?? -1;
     if (member === members.self) {
       this.#readOwn(replica);
@@ -144,8 +163,11 @@ export class ReadOperation implements ReadOut, ReadDependencies {
 
   answer(content: Content, merged: boolean): void {
     this.#hedge?.cancel();
-    if (merged) this.#core.metrics.counts.readsMerged.add();
-    this.#sink.succeed(content);
+    const { counts } = this.#core.metrics;
+    if (merged) counts.readsMerged.add();
+    const fallbacks = this.#standIns === undefined ? 0 : fallbacksAnswering(this.#state);
+    if (fallbacks > 0) counts.sloppyReads.add();
+    this.#sink.succeed(fallbacks === 0 ? content : { ...content, fallbacks });
   }
 
   fail(code: ErrorCode, message: string): void {
@@ -155,6 +177,43 @@ export class ReadOperation implements ReadOut, ReadDependencies {
 
   settle(): void {
     this.#deadline?.cancel();
+  }
+
+  /** Asks a fallback, perhaps this node itself, for its hinted copy. */
+  #askHint(replica: number): void {
+    const { members, encoder, hints } = this.#core;
+    const { diskKey, replicas } = this.#question;
+    const member = this.#standIns?.bySlot[replica - replicas.length] ?? -1;
+    if (member === members.self) {
+      const use = (bytes: Uint8Array | undefined): void => {
+        this.#onHint(replica, bytes);
+      };
+      hints.read(diskKey, use, ({ code }) => {
+        this.#step({ kind: 'valueFailed', replica, code });
+      });
+      return;
+    }
+    this.#ask(member, MESSAGE.readHint, encoder.readRequest(diskKey), (reply) => {
+      if (reply.kind === 'failed') this.#step({ kind: 'valueFailed', replica, code: reply.code });
+      else this.#onHint(replica, decodeValueReply(reply.payload).object);
+    });
+  }
+
+  #onHint(replica: number, object: Uint8Array | undefined): void {
+    if (object === undefined) {
+      this.#step({ kind: 'unhinted', replica });
+      return;
+    }
+    let content: Content;
+    try {
+      verifyChecksum(object, CHECKSUM);
+      content = contentOf(owned(object));
+    } catch (error) {
+      this.#step({ kind: 'valueFailed', replica, code: expected(error) });
+      return;
+    }
+    if (isAhead(content, this.#core.clock.wallMs())) this.#step({ kind: 'valueFailed', replica, code: 'CLOCK_SKEW' });
+    else this.#step({ kind: 'value', replica, content });
   }
 
   #readOwn(replica: number): void {

@@ -31,16 +31,29 @@ export class ObjectRead implements ReadResult {
   readonly #bucket: BucketDefinition;
   readonly #key: ByteString;
   readonly #checksum: Checksum;
+  readonly fallbacks: number | undefined;
   #context: Uint8Array | undefined;
 
-  /** @param bytes as long-lived as the answer is to be */
-  constructor(bytes: Uint8Array, topology: Topology, bucket: BucketDefinition, key: ByteString, nowMs: number, checksum: Checksum) {
+  /**
+   * @param bytes as long-lived as the answer is to be
+   * @param fallbacks how many fallbacks were counted
+   */
+  constructor(
+    bytes: Uint8Array,
+    topology: Topology,
+    bucket: BucketDefinition,
+    key: ByteString,
+    nowMs: number,
+    checksum: Checksum,
+    fallbacks?: number,
+  ) {
     this.versions = versionsIn(bytes, nowMs, checksum);
     this.#bytes = bytes;
     this.#topology = topology;
     this.#bucket = bucket;
     this.#key = key;
     this.#checksum = checksum;
+    this.fallbacks = fallbacks;
   }
 
   get context(): Uint8Array {

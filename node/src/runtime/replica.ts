@@ -1,5 +1,5 @@
 /**
- * This node as a replica, and as a coordinator for others: answers the requests of peers.
+ * This node as a replica, as a fallback, and as a coordinator for others: answers the requests of peers.
  *
  * Invariants: a write is acknowledged only when it is durable; a copy that is damaged is answered with DATA_DAMAGED, never as absent; a store
  * that does not count says so in every answer; keys of partitions that this node is no primary of are refused.
@@ -11,12 +11,13 @@ import { bucketOfDiskKey, partitionOfDiskKey, placeKey } from '../cluster/ring/t
 import { primaries } from '../cluster/ring/preference.ts';
 import { readDigest } from '../cluster/versioning/codec.ts';
 import { decodeCoordinate, encodeCoordinateAnswer } from '../transport/messages/coordinate.ts';
+import { decodeHint } from '../transport/messages/hint.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import { decodeReadRequest, decodeWriteRequest } from '../transport/messages/replica.ts';
 import type { IncomingRequest } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
-import type { WriteAnswer } from './write-command.ts';
+import type { WriteAnswer, WriteCommand } from './write-command.ts';
 import { WriteOperation } from './write-operation.ts';
 
 export class Replica {
@@ -42,6 +43,12 @@ export class Replica {
     });
     transport.handle(MESSAGE.write, (request) => {
       this.#admit(request, false, this.#write);
+    });
+    transport.handle(MESSAGE.hint, (request) => {
+      this.#admit(request, false, this.#hint);
+    });
+    transport.handle(MESSAGE.readHint, (request) => {
+      this.#admit(request, false, this.#readHint);
     });
     transport.handle(MESSAGE.coordinate, (request) => {
       this.#admit(request, true, this.#coordinate);
@@ -115,9 +122,43 @@ export class Replica {
     });
   };
 
+  /** A coordinator asks this node to stand in for a primary that is away. */
+  readonly #hint = (request: IncomingRequest, ended: () => void): void => {
+    const { topology, members, hints, metrics, encoder } = this.#core;
+    const { slot, key, object, w } = decodeHint(request.payload);
+    const replicas = primaries(topology, partitionOfDiskKey(topology, key));
+    if (replicas.includes(members.self) || slot >= replicas.length || w < 1 || w > replicas.length) {
+      const why = 'it is a primary of the key itself, or the slot or W is out of range';
+      this.#fail(request, new CoterieError('REQUEST_INVALID', `this node cannot keep the hint: ${why}`, { outcome: 'none' }));
+      ended();
+      return;
+    }
+    hints.merge(slot, key, object, w, (error) => {
+      metrics.counts[error === undefined ? 'hintsTaken' : 'hintsRefused'].add();
+      if (error === undefined) request.reply(encoder.writeReply());
+      else this.#fail(request, error);
+      ended();
+    });
+  };
+
+  readonly #readHint = (request: IncomingRequest, ended: () => void): void => {
+    const { hints, encoder } = this.#core;
+    hints.read(
+      decodeReadRequest(request.payload),
+      (bytes) => {
+        request.reply(encoder.valueReply(bytes, true));
+        ended();
+      },
+      (error) => {
+        this.#fail(request, error);
+        ended();
+      },
+    );
+  };
+
   readonly #coordinate = (request: IncomingRequest, ended: () => void): void => {
     const { topology, members } = this.#core;
-    const { bucket, key, kind, value, expireAtMs, keepTtl, w, context, operationId } = decodeCoordinate(request.payload);
+    const { bucket, key, kind, value, expireAtMs, keepTtl, w, context, operationId, sloppy } = decodeCoordinate(request.payload);
     const definition = topology.buckets.find((candidate) => candidate.id === bucket);
     if (definition === undefined) {
       request.fail('BUCKET_UNKNOWN', `there is no bucket ${String(bucket)}`, 'none');
@@ -126,13 +167,27 @@ export class Replica {
     }
     const { diskKey, partition } = placeKey(topology, definition.id, key);
     const replicas = primaries(topology, partition);
-    if (!replicas.includes(members.self) || w < 1 || w > replicas.length) {
+    if ((!sloppy && !replicas.includes(members.self)) || w < 1 || w > replicas.length) {
       request.fail('REQUEST_INVALID', 'this node cannot coordinate the write: it is no primary of the key, or W is out of range', 'none');
       ended();
       return;
     }
     const timeoutMs = request.remainingMs;
-    const command = { bucket: definition, key, diskKey, replicas, kind, value, expireAtMs, keepTtl, w, context, operationId, timeoutMs };
+    const command: WriteCommand = {
+      bucket: definition,
+      key,
+      diskKey,
+      replicas,
+      kind,
+      value,
+      expireAtMs,
+      keepTtl,
+      w,
+      context,
+      operationId,
+      timeoutMs,
+      sloppy,
+    };
     const sink: Sink<WriteAnswer> = {
       succeed: (answer) => {
         request.reply(encodeCoordinateAnswer(answer));

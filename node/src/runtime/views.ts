@@ -11,7 +11,13 @@ export function bucketView(bucket: BucketDefinition): Bucket {
   return { id, name, consistency, r: R, w: W, blindWrites };
 }
 
-export function clusterView(topology: Topology, members: Members, identity: StoreIdentity, detection: Detection): ClusterView {
+export function clusterView(
+  topology: Topology,
+  members: Members,
+  identity: StoreIdentity,
+  detection: Detection,
+  waitingFor: (member: string) => MemberView['waiting'],
+): ClusterView {
   const held = new Array<number>(topology.members.length).fill(0);
   for (const replicas of topology.partitions) for (const member of replicas) held[member] = (held[member] ?? 0) + 1;
   return {
@@ -35,6 +41,7 @@ export function clusterView(topology: Topology, members: Members, identity: Stor
       reachable: members.isReachable(index),
       partitions: held[index] ?? 0,
       ...lifeOf(detection, members, index),
+      waiting: waitingFor(member.name),
     })),
   };
 }

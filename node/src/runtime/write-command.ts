@@ -24,6 +24,8 @@ export interface WriteCommand {
   /** 16 bytes. */
   readonly operationId: ByteString | undefined;
   readonly timeoutMs: number;
+  /** Fallbacks may be counted. */
+  readonly sloppy: boolean;
 }
 
 /** What a write answers, at its coordinator or from it. */
@@ -34,6 +36,8 @@ export interface WriteAnswer {
   readonly siblings: number;
   /** Of EXPIRE and PERSIST: whether anything changed. */
   readonly changed: boolean;
+  /** Acknowledgements counted that are a fallback's alone. */
+  readonly fallbacks: number;
 }
 
 /** The command with bytes of its own, for when it outlives the call. */

@@ -5,7 +5,10 @@
  * - reading the own copy, merging, minting the dot and handing the result to the engine happen within one turn of the loop: the dot's holder
  *   has everything that the new clock says it has seen, and no other write of the key comes in between;
  * - a failure before the engine has the write has outcome `none`, one after it `unknown`;
- * - the object goes to all N primaries, and to the wire before its own fsync: safe, because a crash ends the actor (cluster/membership/boot.ts).
+ * - the object goes to all N primaries that are not down, and to the wire before its own fsync: safe, because a crash ends the actor
+ *   (cluster/membership/boot.ts);
+ * - where this node is no primary it stands in for one: its own copy is then its hinted one, and its dots are of an actor of their own
+ *   (cluster/handoff/stand-in-actor.ts).
  */
 
 import { asCoterieError, CoterieError, type ErrorCode, type Outcome } from '../base/errors.ts';
@@ -13,26 +16,41 @@ import type { Timer } from '../env/clock.ts';
 import { Pending } from '../storage/engine.ts';
 import { overlapping } from '../cluster/quorum/legality.ts';
 import type { Content } from '../cluster/quorum/read.ts';
-import { acknowledged, bits, newWrite, timedOut, type WriteOut, type WriteState, writeStep } from '../cluster/quorum/write.ts';
+import {
+  acknowledged,
+  bits,
+  fallbacksCounted,
+  newWrite,
+  timedOut,
+  type WriteOut,
+  type WriteState,
+  writeStep,
+} from '../cluster/quorum/write.ts';
 import { type Allocate, decodeObject, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
-import { type Context, contextOf, decodeContext, encodeContext } from '../cluster/versioning/context.ts';
+import { type Context, decodeContext } from '../cluster/versioning/context.ts';
 import { CLOCK_TRUNCATE, type Dot, emptyObject, type KvObject, sameDot, type Sibling } from '../cluster/versioning/object.ts';
 import { findOperation, operationOf } from '../cluster/versioning/operation.ts';
-import { isExpired, isReplaced, present } from '../cluster/versioning/present.ts';
 import { type Applied, applyWrite, type Mutation, type Operation } from '../cluster/versioning/update.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import type { Sink } from './answer.ts';
+import { FallbackWrites, needsStandIn } from './fallback-writes.ts';
+import type { StandIns } from './fallbacks.ts';
 import { contentOf, digestOf, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import { GatherOperation } from './gather-operation.ts';
+import { surveyHints } from './hint-survey.ts';
+import type { Done } from './local-store.ts';
+import { ObjectWritten } from './object-written.ts';
 import { bodyHash, owned, type WriteAnswer, type WriteCommand } from './write-command.ts';
 
 /** Copies keep going out for so long after a client has stopped waiting. */
 const LEAST_REPLICATION_MS = 1000;
+/** When to ask again where fallbacks are full. */
+const FULL_RETRY_MS = 1000;
 
 interface Gathered {
   readonly content: Content;
-  /** The digest that every primary was found to have; undefined where they differ. */
+  /** The digest that every primary was found to have, and no hint to add to; undefined where they differ, or this was not asked. */
   readonly unanimous: string | undefined;
 }
 
@@ -51,16 +69,33 @@ export class WriteOperation implements WriteOut {
   #minted: Dot | undefined;
   #gathered: Gathered | undefined;
   #state: WriteState | undefined;
-  #answer: WriteAnswer | undefined;
+  #answer: ObjectWritten | undefined;
   #deadline: Timer | undefined;
   #over = false;
   #ownsBytes = false;
+  /** Position in the replica list of this node, or of the primary that it stands in for. */
+  readonly #slot: number;
+  readonly #standsIn: boolean;
+  /** Who stands in for whom, where a primary is unhealthy and fallbacks may be counted. */
+  #standIns: StandIns | undefined;
+  #fallbackWrites: FallbackWrites | undefined;
+  /** Nobody keeps a hint of the key; undefined while that was not asked. */
+  #hintless: boolean | undefined;
 
   constructor(core: NodeCore, command: WriteCommand, sink: Sink<WriteAnswer>) {
     this.#core = core;
     this.#command = command;
     this.#sink = sink;
     this.#startMs = core.clock.monotonicMs();
+    const { members, fallbacks } = core;
+    const { replicas } = command;
+    const own = replicas.indexOf(members.self);
+    this.#standsIn = own < 0;
+    if (command.sloppy && (own < 0 || members.healthyBits(replicas) !== (1 << replicas.length) - 1)) {
+      this.#standIns = fallbacks.ofKey(command.diskKey);
+    }
+    // Who sent the write here may see others as unhealthy than this node does.
+    this.#slot = own < 0 ? Math.max(0, this.#standIns?.bySlot.indexOf(members.self) ?? 0) : own;
   }
 
   /** With bytes of its own if the operation had to wait. */
@@ -76,10 +111,12 @@ export class WriteOperation implements WriteOut {
       this.#refuse(new CoterieError('NOT_SYNCHRONISED', `this node cannot coordinate writes: ${reason}`, { outcome: 'none' }));
       return;
     }
-    const reachable = bits(members.reachableBits(command.replicas));
+    const reachable = bits(members.reachableBits(command.replicas) | this.#fallbackSlots());
     if (reachable < command.w) {
       const message = `${String(command.w)} replicas must take the write, and ${String(reachable)} can be reached`;
-      this.#refuse(new CoterieError('NO_QUORUM', message, { outcome: 'none' }));
+      if (this.#standIns?.shortOfRoom === true) {
+        this.#refuse(new CoterieError('BUSY', `${message}: fallbacks hold as many hints as they may`, { retryAfterMs: FULL_RETRY_MS }));
+      } else this.#refuse(new CoterieError('NO_QUORUM', message, { outcome: 'none' }));
       return;
     }
     try {
@@ -97,7 +134,12 @@ export class WriteOperation implements WriteOut {
   acknowledge(): void {
     this.#deadline?.cancel();
     // Set before the machine's first event.
-    if (this.#answer !== undefined) this.#sink.succeed(this.#answer);
+    if (this.#answer === undefined) return;
+    if (this.#state !== undefined && this.#state.fallbacks !== 0) {
+      this.#answer.fallbacks = fallbacksCounted(this.#state);
+      if (this.#answer.fallbacks > 0) this.#core.metrics.counts.sloppyWrites.add();
+    }
+    this.#sink.succeed(this.#answer);
   }
 
   fail(code: ErrorCode, message: string, outcome: Outcome): void {
@@ -112,14 +154,13 @@ export class WriteOperation implements WriteOut {
   /** One try of the read-modify-write; whatever is missing is awaited, then it starts over. */
   #attempt(): void {
     if (this.#over) return;
-    const { store, leases } = this.#core;
-    const entry = store.tryGet(this.#command.diskKey);
-    if (entry instanceof Pending) {
-      this.#await(store.load(entry));
+    const { leases } = this.#core;
+    const found = this.#ownCopy();
+    if (found instanceof Pending) {
+      this.#await((this.#standsIn ? this.#core.hints : this.#core.store).load(found));
       return;
     }
-    const stored = entry?.value;
-    let local = stored;
+    let local = found;
     if (this.#gathered !== undefined) {
       const { content } = this.#gathered;
       if (content.bytes !== undefined) local = mergeContents(this.#core.policies, contentOf(local), content).bytes;
@@ -133,7 +174,20 @@ export class WriteOperation implements WriteOut {
     }
     const object = local === undefined ? emptyObject() : decodeObject(local, CHECKSUM);
     if (this.#gathered === undefined && this.#gatherFirst(object, local)) return;
-    this.#apply(object, local, stored);
+    this.#apply(object, local, found);
+  }
+
+  /** The copy that this node coordinates on. @throws CoterieError DATA_DAMAGED */
+  #ownCopy(): Uint8Array | undefined | Pending {
+    const { store, hints } = this.#core;
+    if (this.#standsIn) return hints.tryGet(this.#command.diskKey);
+    const entry = store.tryGet(this.#command.diskKey);
+    return entry instanceof Pending ? entry : entry?.value;
+  }
+
+  /** Bits of the primaries that somebody stands in for. */
+  #fallbackSlots(): number {
+    return (this.#standIns?.slots ?? 0) | (this.#standsIn ? 1 << this.#slot : 0);
   }
 
   /** Whether the copies of others must be had first; then it has asked for them. */
@@ -150,7 +204,13 @@ export class WriteOperation implements WriteOut {
     // What these answer depends on what is there, and this copy may have missed the latest.
     if (kind === 'expire' || keepTtl) need = Math.max(need, overlapping(n, bucket.W) - 1);
     const truncate = object.clock.length > CLOCK_TRUNCATE && kind === 'put';
-    if (truncate && this.#core.members.reachableBits(replicas) === 2 ** n - 1) need = n - 1;
+    if (truncate && !this.#standsIn && this.#standIns === undefined && this.#core.members.reachableBits(replicas) === (1 << n) - 1) {
+      if (this.#hintless === undefined) {
+        this.#askForHints(local);
+        return true;
+      }
+      if (this.#hintless) need = n - 1;
+    }
     if (need === 0 && !thorough) return false;
     this.#ownBytes();
     this.#core.metrics.counts.gathers.add();
@@ -158,12 +218,14 @@ export class WriteOperation implements WriteOut {
     new GatherOperation(this.#core, {
       diskKey: this.#command.diskKey,
       replicas,
+      standIns: this.#standIns,
+      own: this.#slot,
       need,
       thorough,
       expected,
       timeoutMs: this.#remainingMs(),
       done: (content, unanimous) => {
-        this.#gathered = { content, unanimous: unanimous ? expected : undefined };
+        this.#gathered = { content, unanimous: unanimous && this.#hintless === true ? expected : undefined };
         this.#again();
       },
       failed: (error) => {
@@ -173,14 +235,25 @@ export class WriteOperation implements WriteOut {
     return true;
   }
 
+  /**
+   * Whether anybody keeps a hint of the key. Asked before the primaries are: a hint that is delivered in between is found there.
+   */
+  #askForHints(local: Uint8Array | undefined): void {
+    this.#ownBytes();
+    surveyHints(this.#core, this.#command, local === undefined ? '' : digestOf(local), this.#remainingMs(), (clear) => {
+      this.#hintless = clear;
+      this.#again();
+    });
+  }
+
   /** @param stored this store's copy, where `local` may hold more */
   #apply(object: KvObject, local: Uint8Array | undefined, stored: Uint8Array | undefined): void {
-    const { clock, leases, policies, metrics } = this.#core;
+    const { clock, leases, policies, metrics, standIn } = this.#core;
     const own = policies.ownCopy(local);
     const seen = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
     const applied = applyWrite(seen, this.#mutation(), {
       dot: () => {
-        this.#minted = leases.dot();
+        this.#minted = this.#standsIn ? standIn.dot() : leases.dot();
         return this.#minted;
       },
       time: leases.time(),
@@ -201,6 +274,7 @@ export class WriteOperation implements WriteOut {
         break;
     }
     metrics.counts.coordinated.add();
+    if (this.#standsIn) metrics.counts.stoodIn.add();
     this.#replicate(applied.object, applied.existed, stored);
   }
 
@@ -219,35 +293,91 @@ export class WriteOperation implements WriteOut {
 
   /** Hands the object to the engine and to the other primaries, and counts. */
   #replicate(object: KvObject, existed: boolean, stored: Uint8Array | undefined): void {
-    const { members, store, encoder, transport, topology, policies } = this.#core;
+    const { members, encoder, transport, topology, policies } = this.#core;
     const { replicas, diskKey, w } = this.#command;
     const bytes = encodeObject(object, CHECKSUM, lend);
-    const own = replicas.indexOf(members.self);
-    const state = newWrite(replicas.length, policies.writeQuorum(w));
+    const n = replicas.length;
+    const own = this.#standsIn ? n + this.#slot : this.#slot;
+    const state = newWrite(n, policies.writeQuorum(w), this.#fallbackSlots());
     this.#answer = this.#answerOf(object, existed, true);
+    // Until the others have been sent theirs, what the engine says is only noted: who is answered may ask for more at once.
     let handing = true;
-    let refusal: CoterieError | undefined;
-    store.put(diskKey, stored, bytes, readHeader(bytes), (error) => {
-      if (error === undefined) writeStep(state, acknowledged(own), this);
-      else if (handing && error.outcome === 'none') refusal = error;
-      else writeStep(state, { kind: 'failed', replica: own, code: error.code }, this);
+    let said: CoterieError | 'stored' | undefined;
+    this.#putOwn(stored, bytes, (error) => {
+      if (handing) said = error ?? 'stored';
+      else this.#count(state, own, error?.code);
     });
     handing = false;
     // The engine refused it before any effect, and nobody else has it.
-    if (refusal !== undefined) throw refusal;
+    if (said !== undefined && said !== 'stored' && said.outcome === 'none') throw said;
     this.#state = state;
-    const payload = replicas.length > 1 ? encoder.writeRequest(diskKey, bytes) : bytes;
+    if (this.#standIns !== undefined) this.#fallbackWritesOf(state, this.#standIns).start(bytes);
+    const payload = n > 1 || this.#standsIn ? encoder.writeRequest(diskKey, bytes) : bytes;
     const deadlineMs = Math.max(LEAST_REPLICATION_MS, this.#remainingMs());
-    for (let replica = 0; replica < replicas.length; replica += 1) {
+    let down = 0;
+    for (let replica = 0; replica < n; replica += 1) {
       if (replica === own) continue;
-      transport.request(members.nameOf(replicas[replica] ?? -1), MESSAGE.write, payload, deadlineMs, topology.epoch, (reply) => {
-        writeStep(state, reply.kind === 'reply' ? acknowledged(replica) : { kind: 'failed', replica, code: reply.code }, this);
+      const member = replicas[replica] ?? -1;
+      if (members.isDown(member)) {
+        down |= 1 << replica;
+        continue;
+      }
+      transport.request(members.nameOf(member), MESSAGE.write, payload, deadlineMs, topology.epoch, (reply) => {
+        this.#count(state, replica, reply.kind === 'reply' ? undefined : reply.code);
       });
     }
+    for (let replica = 0; down >>> replica !== 0; replica += 1) {
+      if ((down & (1 << replica)) !== 0) this.#count(state, replica, 'PEER_UNREACHABLE');
+    }
+    if (said !== undefined) this.#count(state, own, said === 'stored' ? undefined : said.code);
     if (!state.answered) this.#armDeadline();
   }
 
-  #answerOf(object: KvObject, existed: boolean, changed: boolean): WriteAnswer {
+  /** Stores the object where this node coordinates it: among its data, or as a hint. */
+  #putOwn(stored: Uint8Array | undefined, bytes: Uint8Array, done: Done): void {
+    const { store, hints } = this.#core;
+    const { diskKey, w, bucket } = this.#command;
+    if (this.#standsIn) hints.put(this.#slot, diskKey, bytes, Math.max(w, bucket.W), done);
+    else store.put(diskKey, stored, bytes, readHeader(bytes), done);
+  }
+
+  /** A replica has it durably, or says why not. */
+  #count(state: WriteState, replica: number, failure: ErrorCode | undefined): void {
+    if (failure === undefined) {
+      writeStep(state, acknowledged(replica), this);
+      return;
+    }
+    if (this.#command.sloppy && replica < state.n && needsStandIn(failure)) {
+      const standIns = this.#standIns ?? this.#core.fallbacks.ofKey(this.#command.diskKey);
+      this.#fallbackWritesOf(state, standIns).standInFor(replica);
+    }
+    writeStep(state, { kind: 'failed', replica, code: failure }, this);
+  }
+
+  #fallbackWritesOf(state: WriteState, standIns: StandIns): FallbackWrites {
+    this.#fallbackWrites ??= new FallbackWrites({
+      core: this.#core,
+      command: this.#command,
+      state,
+      out: this,
+      standIns,
+      own: this.#standsIn ? this.#slot : undefined,
+      deadlineMs: () => Math.max(LEAST_REPLICATION_MS, this.#remainingMs()),
+      copy: (use, fail) => {
+        const { store, hints } = this.#core;
+        const lendCopy = (bytes: Uint8Array | undefined): void => {
+          if (bytes === undefined) fail('NOT_FOUND');
+          else use(bytes);
+        };
+        (this.#standsIn ? hints : store).read(this.#command.diskKey, lendCopy, ({ code }) => {
+          fail(code);
+        });
+      },
+    });
+    return this.#fallbackWrites;
+  }
+
+  #answerOf(object: KvObject, existed: boolean, changed: boolean): ObjectWritten {
     return new ObjectWritten(this.#core, this.#command, object, existed, changed, (sibling) => this.#isOwn(object, sibling));
   }
 
@@ -314,46 +444,5 @@ export class WriteOperation implements WriteOut {
 
   #remainingMs(): number {
     return Math.max(1, Math.ceil(this.#startMs + this.#command.timeoutMs - this.#core.clock.monotonicMs()));
-  }
-}
-
-/** A write's answer; the context is made when it is asked for: most clients do not want it. */
-class ObjectWritten implements WriteAnswer {
-  readonly existed: boolean;
-  readonly changed: boolean;
-  readonly #core: NodeCore;
-  readonly #command: WriteCommand;
-  /** Absent where it would cover what the client was not shown. */
-  readonly #knowledge: Context | undefined;
-  readonly #siblings: number;
-
-  constructor(
-    core: NodeCore,
-    command: WriteCommand,
-    object: KvObject,
-    existed: boolean,
-    changed: boolean,
-    isOwn: (sibling: Sibling) => boolean,
-  ) {
-    const { siblings } = object;
-    this.#core = core;
-    this.#command = command;
-    const unseen = (sibling: Sibling): boolean =>
-      !isOwn(sibling) && !isExpired(sibling.expireAtMs, core.clock.wallMs()) && !isReplaced(object, sibling);
-    this.#knowledge = siblings.some(unseen) ? undefined : contextOf(object);
-    this.#siblings = siblings.length < 2 ? siblings.length : present(object, core.clock.wallMs()).length;
-    this.existed = existed;
-    this.changed = changed;
-  }
-
-  get siblings(): number {
-    return this.#siblings;
-  }
-
-  get context(): Uint8Array | undefined {
-    if (this.#knowledge === undefined) return undefined;
-    const { bucket, key } = this.#command;
-    const place = { clusterId: this.#core.topology.clusterId, bucketId: bucket.id, key };
-    return encodeContext(this.#knowledge, place, CHECKSUM);
   }
 }

@@ -1,5 +1,6 @@
 /**
- * Brings a client's write to its coordinator: the first healthy primary that is willing; where none is healthy, one that can at least be reached.
+ * Brings a client's write to its coordinator: the first healthy primary that is willing; where none is healthy, the first fallback, if fallbacks may be
+ * counted, and else a primary that can at least be reached.
  *
  * Invariants: a write is sent on once; another primary is tried only while it is certain that nothing happened; what is doubtful ends with
  * outcome `unknown`, and only the client, with its operation id, may try again.
@@ -44,6 +45,8 @@ export class WriteRouter implements Sink<WriteAnswer> {
   readonly #startMs: number;
   /** Positions of the primaries that were tried, as bits. */
   #tried = 0;
+  /** Members that were asked to stand in. */
+  #standInsTried: number[] | undefined;
   #last: CoterieError | undefined;
   /** The own attempt at coordinating, which owns its bytes if it had to wait. */
   #operation: WriteOperation | undefined;
@@ -61,20 +64,38 @@ export class WriteRouter implements Sink<WriteAnswer> {
     const { members } = this.#core;
     const { replicas } = this.#command;
     const left = members.reachableBits(replicas) & ~this.#tried;
-    if (left !== 0) {
-      const healthy = members.healthyBits(replicas) & left;
-      const position = lowestBit(healthy === 0 ? left : healthy);
-      this.#tried |= 1 << position;
-      const member = replicas[position] ?? -1;
-      if (member === members.self) {
-        this.#operation = new WriteOperation(this.#core, this.#present(), this);
-        this.#operation.start();
-      } else {
-        this.#forward(member);
-      }
+    const healthy = members.healthyBits(replicas) & left;
+    if (healthy !== 0) {
+      this.#coordinateAt(lowestBit(healthy));
       return;
     }
-    this.#sink.fail(this.#last ?? new CoterieError('NO_QUORUM', 'no replica of the key can be reached', { outcome: 'none' }));
+    const standIn = this.#command.sloppy ? this.#nextStandIn() : undefined;
+    if (standIn !== undefined) this.#hand(standIn);
+    else if (left !== 0) this.#coordinateAt(lowestBit(left));
+    else this.#sink.fail(this.#last ?? new CoterieError('NO_QUORUM', 'no replica of the key can be reached', { outcome: 'none' }));
+  }
+
+  #coordinateAt(position: number): void {
+    this.#tried |= 1 << position;
+    this.#hand(this.#command.replicas[position] ?? -1);
+  }
+
+  /** The first fallback that was not tried. */
+  #nextStandIn(): number | undefined {
+    const { bySlot, spare } = this.#core.fallbacks.ofKey(this.#command.diskKey);
+    const tried = (this.#standInsTried ??= []);
+    const member = [...bySlot, ...spare].find((candidate) => candidate >= 0 && !tried.includes(candidate));
+    if (member !== undefined) tried.push(member);
+    return member;
+  }
+
+  #hand(member: number): void {
+    if (member === this.#core.members.self) {
+      this.#operation = new WriteOperation(this.#core, this.#present(), this);
+      this.#operation.start();
+    } else {
+      this.#forward(member);
+    }
   }
 
   succeed(answer: WriteAnswer): void {
@@ -83,7 +104,9 @@ export class WriteRouter implements Sink<WriteAnswer> {
 
   /** A coordinator, this node or another, has failed. */
   fail(error: CoterieError): void {
-    if (error.outcome === 'none' && ELSEWHERE.has(error.code)) {
+    // A fallback that is full says nothing of another one.
+    const full = error.code === 'BUSY' && this.#standInsTried !== undefined;
+    if (error.outcome === 'none' && (full || ELSEWHERE.has(error.code))) {
       this.#last = error;
       this.start();
     } else {
@@ -102,8 +125,9 @@ export class WriteRouter implements Sink<WriteAnswer> {
   }
 
   #encode(): Uint8Array {
-    const { bucket, key, kind, value, expireAtMs, keepTtl, w, context, operationId } = this.#operation?.command ?? this.#command;
-    return encodeCoordinate({ bucket: bucket.id, key, kind, value, expireAtMs, keepTtl, w, context, operationId });
+    const command = this.#operation?.command ?? this.#command;
+    const { bucket, key, kind, value, expireAtMs, keepTtl, w, context, operationId, sloppy } = command;
+    return encodeCoordinate({ bucket: bucket.id, key, kind, value, expireAtMs, keepTtl, w, context, operationId, sloppy });
   }
 
   /** The command with bytes that are still there, and the time that is left. */

@@ -166,6 +166,7 @@ export class MapNode implements KvNode {
           newestEpoch: 1,
           observers: [],
           accusers: [],
+          waiting: [],
         },
       ],
     };
@@ -199,6 +200,7 @@ export class MapNode implements KvNode {
       doubt: 0,
       counters: { reads: this.operations },
       synchronisation: { synchronised: true, partitionsTotal: 16, partitionsDone: 16, waitingFor: undefined },
+      hints: { hints: 0, bytes: 0, limitBytes: 1, debt: 0, full: false },
       engine: {},
     };
   }

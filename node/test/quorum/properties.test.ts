@@ -4,7 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 
 import type { CoterieError, ErrorCode } from '../../src/base/errors.ts';
-import { readQuorum, writeQuorum } from '../../src/cluster/quorum/legality.ts';
+import { quorumKind, type QuorumKind, readQuorum, writeQuorum } from '../../src/cluster/quorum/legality.ts';
 import { type Content, NEVER_WRITTEN, newRead, type ReadEvent, type ReadOut, readStep } from '../../src/cluster/quorum/read.ts';
 import { acknowledged, bits, newWrite, writeStep } from '../../src/cluster/quorum/write.ts';
 import { bucketId } from '../../src/base/ids.ts';
@@ -179,19 +179,28 @@ describe('legality', () => {
   }
 
   test('R and W from 1 to N; the bucket’s where none is asked for', () => {
-    expect([undefined, 1, 2, 3].map((r) => readQuorum(bucket('eventual'), 3, r, undefined))).toEqual([2, 1, 2, 3]);
-    expect([undefined, 1, 2, 3].map((w) => writeQuorum(bucket('eventual'), 3, w, 'strict'))).toEqual([2, 1, 2, 3]);
+    expect([undefined, 1, 2, 3].map((r) => readQuorum(bucket('eventual'), 3, r))).toEqual([2, 1, 2, 3]);
+    expect([undefined, 1, 2, 3].map((w) => writeQuorum(bucket('eventual'), 3, w))).toEqual([2, 1, 2, 3]);
     for (const bad of [0, 4, -1, 0.5, Number.NaN, Infinity]) {
-      expect(code(() => readQuorum(bucket('eventual'), 3, bad, undefined))).toBe('QUORUM_INVALID');
-      expect(code(() => writeQuorum(bucket('eventual'), 3, bad, undefined))).toBe('QUORUM_INVALID');
+      expect(code(() => readQuorum(bucket('eventual'), 3, bad))).toBe('QUORUM_INVALID');
+      expect(code(() => writeQuorum(bucket('eventual'), 3, bad))).toBe('QUORUM_INVALID');
     }
   });
 
+  test('an eventual bucket is sloppy unless asked to be strict; a strong one is strict, and refuses sloppy', () => {
+    expect([undefined, 'sloppy', 'strict'].map((kind) => quorumKind(bucket('eventual'), kind as QuorumKind))).toEqual([
+      'sloppy',
+      'sloppy',
+      'strict',
+    ]);
+    expect([undefined, 'strict'].map((kind) => quorumKind(bucket('strong'), kind as QuorumKind))).toEqual(['strict', 'strict']);
+    expect(code(() => Number(quorumKind(bucket('strong'), 'sloppy')))).toBe('UNSUPPORTED');
+  });
+
   test('a strong bucket refuses less than its own, and for now everything else', () => {
-    expect(code(() => readQuorum(bucket('strong'), 3, 1, undefined))).toBe('QUORUM_INVALID');
-    expect(code(() => writeQuorum(bucket('strong'), 3, 1, undefined))).toBe('QUORUM_INVALID');
-    expect(code(() => readQuorum(bucket('strong'), 3, 3, undefined))).toBe('UNSUPPORTED');
-    expect(code(() => writeQuorum(bucket('strong'), 3, undefined, undefined))).toBe('UNSUPPORTED');
-    expect(code(() => readQuorum(bucket('eventual'), 3, 1, 'sloppy'))).toBe('UNSUPPORTED');
+    expect(code(() => readQuorum(bucket('strong'), 3, 1))).toBe('QUORUM_INVALID');
+    expect(code(() => writeQuorum(bucket('strong'), 3, 1))).toBe('QUORUM_INVALID');
+    expect(code(() => readQuorum(bucket('strong'), 3, 3))).toBe('UNSUPPORTED');
+    expect(code(() => writeQuorum(bucket('strong'), 3, undefined))).toBe('UNSUPPORTED');
   });
 });

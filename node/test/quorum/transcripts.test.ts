@@ -4,6 +4,7 @@ import type { ErrorCode } from '../../src/base/errors.ts';
 import { gatherStep, type GatherEvent, type GatherOut, type GatherState, newGather } from '../../src/cluster/quorum/gather.ts';
 import {
   type Content,
+  fallbacksAnswering,
   NEVER_WRITTEN,
   newRead,
   type ReadEvent,
@@ -11,7 +12,15 @@ import {
   type ReadState,
   readStep,
 } from '../../src/cluster/quorum/read.ts';
-import { acknowledged, newWrite, timedOut, type WriteOut, type WriteState, writeStep } from '../../src/cluster/quorum/write.ts';
+import {
+  acknowledged,
+  fallbacksCounted,
+  newWrite,
+  timedOut,
+  type WriteOut,
+  type WriteState,
+  writeStep,
+} from '../../src/cluster/quorum/write.ts';
 import { fields, play, transcripts } from './transcript.ts';
 
 const DATA = new URL('testdata/', import.meta.url);
@@ -25,11 +34,16 @@ function merge(a: Content, b: Content): Content {
   return content([...new Set(a.digest + b.digest)].sort().join(''));
 }
 
+function byFallbacks(count: number): string {
+  return count === 0 ? '' : ` (${String(count)} by a fallback)`;
+}
+
 function show({ digest }: Content): string {
   return digest === '' ? '-' : digest;
 }
 
 function mask(text: string): number {
+  if (text === '') return 0;
   return text.split(/(?=.)/).reduce((bits, digit) => bits | (1 << Number(digit)), 0);
 }
 
@@ -41,9 +55,9 @@ class ReadTranscript implements ReadOut {
     const [verb = '', ...words] = command.split(' ');
     this.#effects = [];
     if (verb === 'read') {
-      const { n, r, up, from } = fields(words);
+      const { n, r, up, from, fallbacks } = fields(words);
       this.#state = newRead(Number(n), Number(r), { merge });
-      this.#step({ kind: 'start', reachable: mask(up ?? ''), source: Number(from) });
+      this.#step({ kind: 'start', reachable: mask(up ?? ''), source: Number(from ?? -1), fallbacks: mask(fallbacks ?? '') });
     } else {
       this.#step(this.#event(verb, words));
     }
@@ -63,6 +77,8 @@ class ReadTranscript implements ReadOut {
         return { kind: 'valueFailed', ...at, code: (what ?? 'TIMEOUT') as ErrorCode };
       case 'digest-failed':
         return { kind: 'digestFailed', ...at, code: (what ?? 'TIMEOUT') as ErrorCode };
+      case 'unhinted':
+        return { kind: 'unhinted', ...at };
       case 'repaired':
         return { kind: 'repaired', ...at };
       case 'repair-failed':
@@ -94,7 +110,8 @@ class ReadTranscript implements ReadOut {
   }
 
   answer(answered: Content, merged: boolean): void {
-    this.#effects.push(`answer ${show(answered)}${merged ? ' (merged)' : ''}`);
+    const fallbacks = this.#state === undefined ? 0 : fallbacksAnswering(this.#state);
+    this.#effects.push(`answer ${show(answered)}${merged ? ' (merged)' : ''}${byFallbacks(fallbacks)}`);
   }
 
   fail(code: ErrorCode, message: string): void {
@@ -114,12 +131,15 @@ class WriteTranscript implements WriteOut {
     const [verb = '', replica = '0', code = 'TIMEOUT'] = command.split(' ');
     this.#effects = [];
     if (verb === 'write') {
-      const { n, w } = fields(command.split(' ').slice(1));
-      this.#state = newWrite(Number(n), Number(w));
+      const { n, w, fallbacks } = fields(command.split(' ').slice(1));
+      this.#state = newWrite(Number(n), Number(w), mask(fallbacks ?? ''));
       return [];
     }
     if (this.#state === undefined) throw new Error('a transcript begins with a write');
     switch (verb) {
+      case 'fallback':
+        writeStep(this.#state, { kind: 'fallback', replica: Number(replica) }, this);
+        break;
       case 'acknowledged':
         writeStep(this.#state, acknowledged(Number(replica)), this);
         break;
@@ -136,7 +156,7 @@ class WriteTranscript implements WriteOut {
   };
 
   acknowledge(): void {
-    this.#effects.push('acknowledge');
+    this.#effects.push(`acknowledge${byFallbacks(this.#state === undefined ? 0 : fallbacksCounted(this.#state))}`);
   }
 
   fail(code: ErrorCode, message: string, outcome: string): void {
@@ -156,8 +176,9 @@ class GatherTranscript implements GatherOut {
     const [verb = '', ...words] = command.split(' ');
     this.#effects = [];
     if (verb === 'gather') {
-      const { need, others, up, own, wait } = fields(words);
+      const { n, need, others, up, own, wait } = fields(words);
       this.#state = newGather({
+        n: Number(n ?? 3),
         need: Number(need),
         thorough: wait === 'all',
         others: mask(others ?? ''),

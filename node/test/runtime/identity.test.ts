@@ -101,7 +101,7 @@ describe('a wiped store', () => {
       expect(waiting).toMatchObject({ synchronised: false, waitingFor: expect.stringContaining('node-4') });
       expect(cluster.node(1).ready().reasons.join()).toContain('not synchronised');
       const mine = keys.find((key) => cluster.primaries(key)[0] === 1 && cluster.primaries(key).includes(3)) ?? '';
-      expect(await failure(() => cluster.node(1).get('default', mine, {}))).toBe('NO_QUORUM');
+      expect(await failure(() => cluster.node(1).get('default', mine, { quorum: 'strict' }))).toBe('NO_QUORUM');
       await cluster.boot(3);
       await cluster.ready();
       expect(cluster.node(1).stats().storeId).not.toBe(before);

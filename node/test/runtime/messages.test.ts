@@ -11,6 +11,7 @@ import {
 } from '../../src/transport/messages/coordinate.ts';
 import { decodeGossip, encodeGossip, type GossipMessage } from '../../src/transport/messages/gossip.ts';
 import { HotEncoder } from '../../src/transport/messages/hot-encoder.ts';
+import { decodeHint, encodeHint } from '../../src/transport/messages/hint.ts';
 import { decodeNotice, encodeNotice } from '../../src/transport/messages/notice.ts';
 import {
   decodeCopyAnswer,
@@ -92,12 +93,21 @@ describe('the other messages', () => {
       w: 2,
       context: Buffer.from('context'),
       operationId: '0123456789abcdef',
+      sloppy: true,
     };
     expect(decodeCoordinate(encodeCoordinate(command))).toEqual(command);
-    const bare = { ...command, kind: 'delete' as const, context: undefined, operationId: undefined, keepTtl: false, expireAtMs: 0 };
+    const bare = {
+      ...command,
+      kind: 'delete' as const,
+      context: undefined,
+      operationId: undefined,
+      keepTtl: false,
+      expireAtMs: 0,
+      sloppy: false,
+    };
     expect(decodeCoordinate(encodeCoordinate(bare))).toEqual(bare);
     for (const flag of [true, false]) {
-      const answer = { context: Buffer.from('c'), existed: flag, siblings: flag ? 2 : 0, changed: flag };
+      const answer = { context: Buffer.from('c'), existed: flag, siblings: flag ? 2 : 0, changed: flag, fallbacks: flag ? 1 : 0 };
       expect({ ...decodeCoordinateAnswer(encodeCoordinateAnswer(answer)) }).toEqual(answer);
     }
     const list = { bucket: 1, from: '\0'.repeat(8), to: '', limit: 10 };
@@ -115,8 +125,14 @@ describe('the other messages', () => {
       actorEpoch: 0xffff_ffff,
       synchronised: true,
       removed: [storeId('b'.repeat(32))],
+      hints: [{ member: 'node-2', hints: 2 ** 40, bytes: 2 ** 50, debt: 1 }],
+      hintsFull: true,
     };
     expect(decodeNotice(encodeNotice(notice))).toEqual(notice);
+    const plain = { ...notice, hints: [], hintsFull: false };
+    expect(decodeNotice(encodeNotice(plain))).toEqual(plain);
+    const hint = { slot: 2, key: '0123456789key', object: Buffer.from('object'), w: 3 };
+    expect(decodeHint(encodeHint(hint))).toEqual(hint);
   });
 });
 

@@ -172,7 +172,7 @@ describe('damage and a full disk', () => {
       cluster.volume(cluster.primaries(key)[2] ?? -1).capacityBytes = 1000;
       const text = async (): Promise<string> => {
         try {
-          await cluster.node(outside).put('default', key, bytes('v'), {}, { w: 3, timeoutMs: 500 });
+          await cluster.node(outside).put('default', key, bytes('v'), {}, { w: 3, timeoutMs: 500, quorum: 'strict' });
           return '';
         } catch (error) {
           return (error as Error).message;

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from '@jest/globals';
 import { checkConvergence } from '../../sim/checkers/convergence.ts';
-import { checkBounds, checkSiblingCount } from '../../sim/checkers/bounds.ts';
+import { checkBounds, checkSiblingCount, type Load } from '../../sim/checkers/bounds.ts';
 import { checkClockBound } from '../../sim/checkers/clock-bound.ts';
 import { checkAnswers } from '../../sim/checkers/disk-answers.ts';
 import { checkNoReturn } from '../../sim/checkers/no-return.ts';
@@ -320,13 +320,15 @@ describe('scan', () => {
 });
 
 describe('bounds', () => {
-  const load = { node: 'a', stats: { operationsInFlight: 3 }, pending: 40, buffered: 1000 };
+  const kept = (held: number): Load['stats']['hints'] => ({ hints: 1, bytes: held, limitBytes: 1e9, debt: 0, full: false });
+  const load = { node: 'a', stats: { operationsInFlight: 3, hints: kept(100) }, pending: 40, buffered: 1000, hintBytes: 100 };
   test('much is fine under load, nothing may be left when idle', () => {
     expect(checkBounds(load, false)).toEqual([]);
     expect(noticed(checkBounds(load, true))).toEqual(['bounds', 'bounds']);
-    expect(checkBounds({ ...load, stats: { operationsInFlight: 0 }, buffered: 0 }, true)).toEqual([]);
+    expect(checkBounds({ ...load, stats: { ...load.stats, operationsInFlight: 0 }, buffered: 0 }, true)).toEqual([]);
     expect(noticed(checkBounds({ ...load, pending: 1e6 }, false))).toEqual(['bounds']);
     expect(noticed(checkBounds({ ...load, buffered: 1e9 }, false))).toEqual(['bounds']);
+    expect(noticed(checkBounds({ ...load, stats: { ...load.stats, hints: kept(101) } }, false))).toEqual(['bounds']);
     expect(checkSiblingCount('k', 'a', 100)).toEqual([]);
     expect(noticed(checkSiblingCount('k', 'a', 101))).toEqual(['bounds']);
   });

@@ -14,6 +14,7 @@ export interface Told {
   /** Numbers that its context covers; absent: written blind. */
   readonly covers?: readonly number[];
   readonly w?: number;
+  readonly sloppy?: boolean;
   readonly from: number;
   /** Acknowledged at; absent: the outcome is unknown. */
   readonly to?: number;
@@ -29,6 +30,7 @@ export function wrote(into: History, told: Told): WriteRecord {
     blind: told.covers === undefined,
     covers: told.covers ?? [],
     w: told.w ?? 2,
+    sloppy: told.sloppy ?? false,
     operation: false,
     expiries: [told.expires ?? 0],
     startUs: told.from * 1000,
@@ -55,6 +57,7 @@ export function read(
     key: KEY,
     node: 'node-1',
     r: 2,
+    sloppy: false,
     startUs: at * 1000,
     endUs: (at + 1) * 1000,
     wallMs: at,

@@ -127,6 +127,7 @@ export class PerfectStore {
         operationsLimit: 1,
         doubt: 0,
         counters,
+        hints: { hints: 0, bytes: 0, limitBytes: 1, debt: 0, full: false },
         synchronisation: { synchronised: true, partitionsTotal: 0, partitionsDone: 0, waitingFor: undefined },
         engine: {},
       }),

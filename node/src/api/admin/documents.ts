@@ -2,7 +2,7 @@
  * What the admin API answers, as JSON. These types are what the command line and the operator share with the node: fields are only added.
  */
 
-import type { Bucket, MemberState, NodeStats, VersionTime } from '../../runtime/kv.ts';
+import type { Bucket, MemberState, NodeStats, VersionTime, WaitingHints } from '../../runtime/kv.ts';
 
 /** `GET /v1/cluster` */
 export interface ClusterDocument {
@@ -44,6 +44,13 @@ export interface MemberDocument {
   readonly observers: readonly string[];
   /** Names of those that are known to have found it silent. */
   readonly accusers: readonly string[];
+  /** Keys that other stores keep for it because it missed their writes. */
+  readonly hints: number;
+  readonly hintBytes: number;
+  /** How many of those hints are repair debt: kept, and not deliverable for long, or refused. */
+  readonly debt: number;
+  /** Who keeps them, as the answering node was told within the last seconds. */
+  readonly waiting: readonly WaitingHints[];
 }
 
 /** `GET /v1/ring` */

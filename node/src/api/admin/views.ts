@@ -2,7 +2,7 @@
 
 import { Buffer } from 'node:buffer';
 
-import type { ClusterView, LocalCopy, MemberView, Version } from '../../runtime/kv.ts';
+import type { ClusterView, LocalCopy, MemberView, Version, WaitingHints } from '../../runtime/kv.ts';
 import type { ClusterDocument, MemberDocument, ReplicaDocument, VersionDocument } from './documents.ts';
 
 function endpoint(host: string, port: number): string {
@@ -10,6 +10,8 @@ function endpoint(host: string, port: number): string {
 }
 
 function memberDocument(member: MemberView): MemberDocument {
+  const { waiting } = member;
+  const sum = (of: (kept: WaitingHints) => number): number => waiting.reduce((total, kept) => total + of(kept), 0);
   const peer = endpoint(member.host, member.peerPort);
   return {
     id: member.id ?? null,
@@ -28,6 +30,10 @@ function memberDocument(member: MemberView): MemberDocument {
     newestEpoch: member.newestEpoch,
     observers: member.observers,
     accusers: member.accusers,
+    hints: sum(({ hints }) => hints),
+    hintBytes: sum(({ bytes }) => bytes),
+    debt: sum(({ debt }) => debt),
+    waiting,
   };
 }
 

@@ -24,6 +24,9 @@ export const OPERATION_HEADER = 'Coterie-Operation-Id';
 /** How many values the key has after a write, where there are several. */
 export const SIBLINGS_HEADER = 'Coterie-Siblings';
 
+/** How many of the replicas counted are fallbacks, where any is: R + W > N then promises nothing. */
+export const FALLBACKS_HEADER = 'Coterie-Fallbacks';
+
 const PREFIX = '/v1/kv';
 /** Every path of these routes, and no other, matches it. */
 export const DATA_PATH: RegExp = /^\/v1\/kv(?:\/|$)/;
@@ -65,13 +68,14 @@ function read(ctx: Context, node: DataNode): Promise<void> | void {
   answerRead(ctx, answer);
 }
 
-function answerRead(ctx: Context, { versions, context }: ReadResult): void {
+function answerRead(ctx: Context, { versions, context, fallbacks = 0 }: ReadResult): void {
   const token = context === undefined ? undefined : contextToText(context);
   const newest = versions[0];
   if (newest !== undefined && token !== undefined && versions.length === 1) {
-    answerValue(ctx, newest, token);
+    answerValue(ctx, newest, token, fallbacks);
     return;
   }
+  if (fallbacks > 0) ctx.set(FALLBACKS_HEADER, String(fallbacks));
   if (token !== undefined) ctx.set(CONTEXT_HEADER, token);
   if (newest === undefined) {
     const text = context === undefined ? 'the key was never written' : 'the key is deleted or expired';
@@ -88,7 +92,8 @@ function answerRead(ctx: Context, { versions, context }: ReadResult): void {
   // As a string, because of a buffer Node sends the head apart, and of a pipelined request with `Expect: 100-continue` it then sends the head
   // before the 100.
   ctx.respond = false;
-  ctx.res.writeHead(300, { 'Content-Type': type, 'Content-Length': body.length });
+  const head = { 'Content-Type': type, 'Content-Length': body.length };
+  ctx.res.writeHead(300, fallbacks > 0 ? { ...head, [FALLBACKS_HEADER]: String(fallbacks) } : head);
   ctx.res.end(body, 'latin1');
 }
 
@@ -96,10 +101,11 @@ function answerRead(ctx: Context, { versions, context }: ReadResult): void {
  * One value, past Koa's own way of responding: head and value leave as one string in one write, where a buffer would be a second chunk. The
  * string is also the copy that outlasts the turn for which the value is borrowed.
  */
-function answerValue(ctx: Context, { value, expireAtMs }: Version, token: string): void {
+function answerValue(ctx: Context, { value, expireAtMs }: Version, token: string, fallbacks: number): void {
   const text = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
   const head = ['Content-Type', 'application/octet-stream', 'Content-Length', String(text.length), CONTEXT_HEADER, token];
   if (expireAtMs !== 0) head.push(EXPIRY_HEADER, String(expireAtMs));
+  if (fallbacks > 0) head.push(FALLBACKS_HEADER, String(fallbacks));
   ctx.respond = false;
   ctx.res.writeHead(200, head);
   ctx.res.end(text, 'latin1');
@@ -129,10 +135,11 @@ async function remove(ctx: Context, node: DataNode): Promise<void> {
   answerWrite(ctx, isPromise(answer) ? await answer : answer);
 }
 
-function answerWrite(ctx: Context, { context, siblings }: WriteResult): void {
+function answerWrite(ctx: Context, { context, siblings, fallbacks = 0 }: WriteResult): void {
   const head: string[] = [];
   if (context !== undefined) head.push(CONTEXT_HEADER, contextToText(context));
   if (siblings > 1) head.push(SIBLINGS_HEADER, String(siblings));
+  if (fallbacks > 0) head.push(FALLBACKS_HEADER, String(fallbacks));
   ctx.respond = false;
   ctx.res.writeHead(204, head);
   ctx.res.end();

@@ -5,7 +5,10 @@
  * - `blindWrites: quorum`: R copies are merged before a blind write replaces what is there;
  * - truncation of a long clock: allowed only where every primary confirms exactly this clock.
  *
- * Invariants: `done` or `fail` is called once; what answers count is bounded by the replicas asked; late answers are ignored.
+ * In a sloppy quorum replica `n + i` is the fallback of primary `i`: it is asked for its hinted copy too, and counts in that primary's stead.
+ *
+ * Invariants: `done` or `fail` is called once; what answers count is bounded by the replicas asked; a primary and its fallback count once between
+ * them; late answers are ignored.
  */
 
 import type { ErrorCode } from '../../base/errors.ts';
@@ -14,7 +17,7 @@ import { type Content, NEVER_WRITTEN } from './read.ts';
 import { bits } from './write.ts';
 
 export type GatherEvent =
-  /** `reachable`: the other primaries that can be asked, as bits. */
+  /** `reachable`: the other primaries, and the fallbacks, that can be asked, as bits. */
   | { readonly kind: 'start'; readonly reachable: number }
   | { readonly kind: 'value'; readonly replica: number; readonly content: Content }
   | { readonly kind: 'failed'; readonly replica: number; readonly code: ErrorCode }
@@ -30,11 +33,12 @@ export interface GatherOut {
 }
 
 export interface GatherState {
+  readonly n: number;
   /** Answers without which there is no going on. */
   readonly need: number;
   /** Wait for all that were asked, until `patience`. */
   thorough: boolean;
-  /** All the other primaries. */
+  /** All the other primaries, as bits; with `n` of a primary's fallback. */
   readonly others: number;
   readonly merge: (a: Content, b: Content) => Content;
   /** The digest of the coordinator's own copy, for `unanimous`. */
@@ -49,6 +53,7 @@ export interface GatherState {
 }
 
 export function newGather(rules: {
+  readonly n: number;
   readonly need: number;
   readonly thorough: boolean;
   readonly others: number;
@@ -62,10 +67,11 @@ export function gatherStep(state: GatherState, event: GatherEvent, out: GatherOu
   if (state.ended) return;
   switch (event.kind) {
     case 'start':
-      state.gone = state.others & ~event.reachable;
-      if (state.gone !== 0) state.code = 'PEER_UNREACHABLE';
+      state.gone = (state.others | (state.others << state.n)) & ~event.reachable;
+      if ((state.gone & state.others) !== 0) state.code = 'PEER_UNREACHABLE';
       if ((state.need > 0 || state.thorough) && enough(state)) {
-        state.asked = state.others & event.reachable;
+        // Also whoever would not count: it may know of the write.
+        state.asked = event.reachable;
         const { asked } = state;
         for (let replica = 0; asked >>> replica !== 0; replica += 1) if ((asked & (1 << replica)) !== 0) out.askValue(replica);
       }
@@ -91,15 +97,18 @@ export function gatherStep(state: GatherState, event: GatherEvent, out: GatherOu
       break;
     case 'deadline':
       state.ended = true;
-      out.fail('TIMEOUT', `${String(bits(state.got))} of the ${String(state.need)} copies needed before the write were had in time`);
+      out.fail(
+        'TIMEOUT',
+        `${String(bits(primariesIn(state, state.got)))} of the ${String(state.need)} copies needed before the write were had in time`,
+      );
       return;
     default:
       unreachable(event);
   }
   const heard = (state.asked & ~(state.got | state.gone)) === 0;
-  if (bits(state.got) >= state.need && (heard || !state.thorough)) {
+  if (bits(primariesIn(state, state.got)) >= state.need && (heard || !state.thorough)) {
     state.ended = true;
-    out.done(state.merged, state.equal === state.others);
+    out.done(state.merged, (state.equal & state.others) === state.others);
   } else if (!enough(state)) {
     state.ended = true;
     out.fail('NO_QUORUM', `${String(state.need)} other replicas must answer before the write, and too few can (${state.code ?? ''})`);
@@ -108,5 +117,10 @@ export function gatherStep(state: GatherState, event: GatherEvent, out: GatherOu
 
 /** Whether the answers needed can still come. */
 function enough(state: GatherState): boolean {
-  return bits(state.others & ~state.gone) >= state.need;
+  return bits(primariesIn(state, ~state.gone)) >= state.need;
+}
+
+/** The other primaries that are in `replicas`, themselves or by their fallback. */
+function primariesIn({ others, n }: GatherState, replicas: number): number {
+  return (replicas | (replicas >>> n)) & others;
 }

@@ -2,13 +2,27 @@
  * Which quorums may be asked for. N, R and W are the Dynamo paper's: replicas, answers a read waits for, durable acknowledgements a write
  * waits for.
  *
- * Invariant: an operation that passed these checks has 1 <= R, W <= N, counts primaries only, and goes to an eventual bucket.
+ * Invariant: an operation that passed these checks has 1 <= R, W <= N, and goes to an eventual bucket.
  */
 
 import { CoterieError } from '../../base/errors.ts';
 import type { BucketDefinition } from '../ring/topology.ts';
 
-type QuorumKind = 'strict' | 'sloppy';
+/** Whether only primaries count, or fallbacks that stand in for unhealthy ones too. */
+export type QuorumKind = 'strict' | 'sloppy';
+
+/**
+ * The kind of an operation's quorum: in an eventual bucket sloppy unless the request says otherwise, in a strong one always strict.
+ *
+ * @throws CoterieError UNSUPPORTED
+ */
+export function quorumKind(bucket: BucketDefinition, asked: QuorumKind | undefined): QuorumKind {
+  if (bucket.consistency === 'eventual') return asked ?? 'sloppy';
+  if (asked === 'sloppy') {
+    throw new CoterieError('UNSUPPORTED', `bucket ${bucket.name} is strong: only primaries count there, quorum=sloppy is not offered`);
+  }
+  return 'strict';
+}
 
 /**
  * The R of a read.
@@ -16,11 +30,10 @@ type QuorumKind = 'strict' | 'sloppy';
  * @param asked what the request names; the bucket's when undefined
  * @throws CoterieError QUORUM_INVALID, UNSUPPORTED
  */
-export function readQuorum(bucket: BucketDefinition, n: number, asked: number | undefined, kind: QuorumKind | undefined): number {
+export function readQuorum(bucket: BucketDefinition, n: number, asked: number | undefined): number {
   const r = asked ?? bucket.R;
   if (asked !== undefined) checkRange('r', asked, n);
   if (bucket.consistency === 'strong') refuseStrong(bucket, 'r', r, bucket.R);
-  if (kind === 'sloppy') refuseSloppy();
   return r;
 }
 
@@ -30,11 +43,10 @@ export function readQuorum(bucket: BucketDefinition, n: number, asked: number | 
  * @param asked what the request names; the bucket's when undefined
  * @throws CoterieError QUORUM_INVALID, UNSUPPORTED
  */
-export function writeQuorum(bucket: BucketDefinition, n: number, asked: number | undefined, kind: QuorumKind | undefined): number {
+export function writeQuorum(bucket: BucketDefinition, n: number, asked: number | undefined): number {
   const w = asked ?? bucket.W;
   if (asked !== undefined) checkRange('w', asked, n);
   if (bucket.consistency === 'strong') refuseStrong(bucket, 'w', w, bucket.W);
-  if (kind === 'sloppy') refuseSloppy();
   return w;
 }
 
@@ -51,10 +63,6 @@ function refuseStrong(bucket: BucketDefinition, name: 'r' | 'w', value: number, 
     );
   }
   throw new CoterieError('UNSUPPORTED', `bucket ${bucket.name} is strong: this version does not offer operations on strong buckets yet`);
-}
-
-function refuseSloppy(): never {
-  throw new CoterieError('UNSUPPORTED', 'quorum=sloppy is not offered by this version: use quorum=strict, the default');
 }
 
 /**

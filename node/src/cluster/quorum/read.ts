@@ -1,7 +1,12 @@
 /**
  * A coordinated read: the value from one replica, digests from the others; answer after R; on difference fetch, merge, repair, answer.
  *
+ * In a sloppy quorum replica `n + i` is a fallback that stands in for primary `i`: it is asked for its hinted copy of the key, and it is never
+ * repaired, because it holds what its primary missed and no more.
+ *
  * Invariants:
+ * - a primary and its fallback count once between them. A fallback without a copy knows nothing of the key: it counts beside a copy that others
+ *   have, and never towards "never written".
  * - the answer holds everything that the R answers counted hold; replicas that failed, are damaged or do not count add nothing to R.
  * - where the answers counted differ, the answer is given only after the merged object is at R replicas; so with R > N/2 no later read with the
  *   same R goes back behind it ("blocking" repair; compare Cassandra's monotonic reads).
@@ -24,8 +29,13 @@ export interface Content {
 export const NEVER_WRITTEN: Content = { digest: '', bytes: undefined };
 
 export type ReadEvent =
-  /** `reachable`: the replicas that can be asked, as bits; `source` is the one of them that is asked for the value. */
-  | { readonly kind: 'start'; readonly reachable: number; readonly source: number }
+  /**
+   * `reachable`: the primaries that can be asked, as bits; `source` is the one of them that is asked for the value, -1 where there is none.
+   * `fallbacks`: bits of the primaries whose fallback is asked.
+   */
+  | { readonly kind: 'start'; readonly reachable: number; readonly source: number; readonly fallbacks?: number }
+  /** A fallback has no copy of the key. */
+  | { readonly kind: 'unhinted'; readonly replica: number }
   | { readonly kind: 'value'; readonly replica: number; readonly content: Content }
   /** A value with times so far ahead of this node's clock that it may not be spread: good for an answer only where all agree on it. */
   | { readonly kind: 'suspect'; readonly replica: number; readonly content: Content }
@@ -62,6 +72,8 @@ export interface ReadState {
   /** So many equal copies meet every other read's R, and every write's W that overlaps it: max(R, N-R+1). */
   readonly overlap: number;
   readonly deps: ReadDependencies;
+  /** Bits of the primaries that have a fallback. */
+  fallbacks: number;
   /** Bits by replica: questions under way. */
   valueAsked: number;
   digestAsked: number;
@@ -89,12 +101,13 @@ export interface ReadState {
 }
 
 export function newRead(n: number, r: number, deps: ReadDependencies): ReadState {
-  invariant(n <= MAX_REPLICAS && r >= 1 && r <= n, 'a read asks at most 30 replicas');
+  invariant(2 * n <= MAX_REPLICAS && r >= 1 && r <= n, 'a read asks at most 15 primaries and their fallbacks');
   return {
     n,
     r,
     overlap: Math.max(r, n - r + 1),
     deps,
+    fallbacks: 0,
     valueAsked: 0,
     digestAsked: 0,
     repairing: 0,
@@ -117,7 +130,11 @@ export function newRead(n: number, r: number, deps: ReadDependencies): ReadState
 export function readStep(state: ReadState, event: ReadEvent, out: ReadOut): void {
   switch (event.kind) {
     case 'start':
-      start(state, event.reachable, event.source, out);
+      start(state, event, out);
+      break;
+    case 'unhinted':
+      state.valueAsked &= ~(1 << event.replica);
+      know(state, event.replica, '');
       break;
     case 'value':
       state.valueAsked &= ~(1 << event.replica);
@@ -162,7 +179,7 @@ export function readStep(state: ReadState, event: ReadEvent, out: ReadOut): void
       state.over = true;
       if (!state.answered) {
         state.answered = true;
-        out.fail('TIMEOUT', `${String(bits(state.known))} of the ${String(state.r)} answers needed were had in time`);
+        out.fail('TIMEOUT', `${String(counted(state))} of the ${String(state.r)} answers needed were had in time`);
       }
       break;
     default:
@@ -171,18 +188,42 @@ export function readStep(state: ReadState, event: ReadEvent, out: ReadOut): void
   advance(state, out);
 }
 
-function start(state: ReadState, reachable: number, source: number, out: ReadOut): void {
+/** How many of the answers counted are a fallback's alone. */
+export function fallbacksAnswering(state: ReadState): number {
+  return bits(primariesIn(state, state.known) & ~state.known);
+}
+
+/** The primaries that are in `replicas`, themselves or by their fallback. */
+function primariesIn({ n }: ReadState, replicas: number): number {
+  return (replicas | (replicas >>> n)) & ((1 << n) - 1);
+}
+
+/** The answers that count towards R. */
+function counted(state: ReadState): number {
+  // Nobody's word but a primary's is taken for "never written".
+  return bits(state.merged?.bytes === undefined ? state.known & ((1 << state.n) - 1) : primariesIn(state, state.known));
+}
+
+/** The primaries that will not count any more, nor a fallback of theirs. */
+function lost({ n, gone, fallbacks }: ReadState): number {
+  return gone & (~fallbacks | (gone >>> n)) & ((1 << n) - 1);
+}
+
+function start(state: ReadState, { reachable, source, fallbacks = 0 }: Extract<ReadEvent, { kind: 'start' }>, out: ReadOut): void {
   const all = (1 << state.n) - 1;
   state.gone = all & ~reachable;
+  state.fallbacks = fallbacks;
   if (state.gone !== 0) state.code = 'PEER_UNREACHABLE';
-  if (bits(reachable) < state.r) return;
+  if (bits(reachable | fallbacks) < state.r) return;
   // All the bits are set before the first question, because its answer may come within the call.
-  state.valueAsked = 1 << source;
-  state.digestAsked = reachable & ~(1 << source);
-  for (let replica = 0; replica < state.n; replica += 1) {
-    if (replica !== source && (reachable & (1 << replica)) !== 0) out.askDigest(replica);
+  const sourceBit = source < 0 ? 0 : 1 << source;
+  state.valueAsked = sourceBit | (fallbacks << state.n);
+  state.digestAsked = reachable & ~sourceBit;
+  for (let primary = 0; primary < state.n; primary += 1) {
+    if (primary !== source && (reachable & (1 << primary)) !== 0) out.askDigest(primary);
+    if ((fallbacks & (1 << primary)) !== 0) out.askValue(state.n + primary, false);
   }
-  out.askValue(source, false);
+  if (source >= 0) out.askValue(source, false);
 }
 
 function know(state: ReadState, replica: number, digest: ByteString): void {
@@ -209,10 +250,12 @@ function absorb(state: ReadState, content: Content): void {
 /** Answers a suspect value that R replicas agree on; gives up the replicas that hold it where they do not. */
 function judgeSuspect(state: ReadState, suspect: Content, out: ReadOut): void {
   let agreed = state.merged === undefined;
-  for (let replica = 0; replica < state.n; replica += 1) {
-    if ((state.known & (1 << replica)) !== 0 && state.digests[replica] !== suspect.digest) agreed = false;
+  for (let replica = 0; replica < 2 * state.n; replica += 1) {
+    const digest = state.digests[replica];
+    const speaks = (state.known & (1 << replica)) !== 0 && (replica < state.n || digest !== '');
+    if (speaks && digest !== suspect.digest) agreed = false;
   }
-  if (agreed && bits(state.known) < state.r) return;
+  if (agreed && bits(primariesIn(state, state.known)) < state.r) return;
   state.suspect = undefined;
   if (agreed) {
     state.answered = true;
@@ -220,7 +263,7 @@ function judgeSuspect(state: ReadState, suspect: Content, out: ReadOut): void {
     out.answer(suspect, false);
     return;
   }
-  for (let replica = 0; replica < state.n; replica += 1) {
+  for (let replica = 0; replica < 2 * state.n; replica += 1) {
     if ((state.suspects & (1 << replica)) !== 0) lose(state, replica, 'CLOCK_SKEW');
   }
   state.suspects = 0;
@@ -229,21 +272,24 @@ function judgeSuspect(state: ReadState, suspect: Content, out: ReadOut): void {
 /** Goes as far as what is known allows. */
 function advance(state: ReadState, out: ReadOut): void {
   if (state.suspect !== undefined && !state.answered) judgeSuspect(state, state.suspect, out);
-  if (!state.answered && state.n - bits(state.gone) < state.r) {
-    state.answered = true;
-    state.over = true;
-    out.fail(
+  if (!state.answered && state.n - bits(lost(state)) < state.r) {
+    fail(
+      state,
       // Replicas that refuse for want of time will answer later.
       state.code === 'BUSY' ? 'BUSY' : 'NO_QUORUM',
-      `${String(state.r)} replicas must answer, and ${String(bits(state.gone))} of ${String(state.n)} cannot (${state.code ?? ''})`,
+      `${String(state.r)} replicas must answer, and ${String(bits(lost(state)))} of ${String(state.n)} cannot (${state.code ?? ''})`,
+      out,
     );
   }
   if (!state.over) {
     if (state.merged === undefined) {
       if (state.valueAsked === 0 && state.suspect === undefined && !state.answered) askAnother(state, false, out);
-    } else if (state.answered || bits(state.known) >= state.r) {
+    } else if (state.answered || counted(state) >= state.r) {
       resolve(state, state.merged, out);
     }
+  }
+  if (!state.answered && state.suspect === undefined && (state.valueAsked | state.digestAsked | state.repairing) === 0) {
+    fail(state, 'NO_QUORUM', `${String(state.r)} replicas must answer, and fallbacks alone cannot say that the key was never written`, out);
   }
   if (!state.settled && state.answered && (state.valueAsked | state.digestAsked | state.repairing) === 0) {
     state.settled = true;
@@ -251,9 +297,16 @@ function advance(state: ReadState, out: ReadOut): void {
   }
 }
 
+function fail(state: ReadState, code: ErrorCode, message: string, out: ReadOut): void {
+  state.answered = true;
+  state.over = true;
+  out.fail(code, message);
+}
+
 /** There are R answers, or the client has its own: answers when it may, fetches what differs, repairs what is stale. */
 function resolve(state: ReadState, merged: Content, out: ReadOut): void {
-  let holders = 0;
+  // A fallback's copy is in `merged`, and it needs no more of it.
+  let holding = state.known & ~((1 << state.n) - 1);
   let unread = false;
   let fetch = 0;
   let stale = 0;
@@ -262,7 +315,7 @@ function resolve(state: ReadState, merged: Content, out: ReadOut): void {
     if ((state.known & bit) === 0) continue;
     const digest = state.digests[replica] ?? '';
     if (digest === merged.digest) {
-      holders += 1;
+      holding |= bit;
     } else if (digest !== '' && !state.absorbed.includes(digest)) {
       unread = true;
       if ((state.valueAsked & bit) === 0 && !beingFetched(state, digest, fetch)) fetch |= bit;
@@ -270,8 +323,9 @@ function resolve(state: ReadState, merged: Content, out: ReadOut): void {
       stale |= bit;
     }
   }
+  const holders = bits(merged.bytes === undefined ? holding & ((1 << state.n) - 1) : primariesIn(state, holding));
   // Either all that were heard agree, or so many that what the others have cannot have been answered before.
-  if (!state.answered && (holders === bits(state.known) || holders >= state.overlap)) {
+  if (!state.answered && (holders === counted(state) || holders >= state.overlap)) {
     state.answered = true;
     out.answer(merged, state.absorbed.length > 1);
   }
@@ -293,12 +347,13 @@ function resolve(state: ReadState, merged: Content, out: ReadOut): void {
     return;
   }
   // What is being repaired or has yet to answer may still come to hold it.
-  if (holders + bits(state.repairing | ((state.valueAsked | state.digestAsked) & ~state.known)) >= state.r) return;
-  state.answered = true;
-  state.over = true;
-  out.fail(
+  const coming = state.repairing | ((state.valueAsked | state.digestAsked) & ~state.known);
+  if (holders + bits(primariesIn(state, coming)) >= state.r) return;
+  fail(
+    state,
     'NO_QUORUM',
     `the replicas differed, and the newest version is at ${String(holders)} of the ${String(state.r)} replicas that a read waits for`,
+    out,
   );
 }
 

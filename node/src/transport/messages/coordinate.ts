@@ -21,6 +21,8 @@ export interface CoordinateMessage {
   readonly context: Uint8Array | undefined;
   /** 16 bytes. */
   readonly operationId: ByteString | undefined;
+  /** Fallbacks may be counted. */
+  readonly sloppy: boolean;
 }
 
 export interface CoordinateAnswer {
@@ -29,6 +31,8 @@ export interface CoordinateAnswer {
   readonly existed: boolean;
   readonly siblings: number;
   readonly changed: boolean;
+  /** Acknowledgements counted that are a fallback's alone. */
+  readonly fallbacks: number;
 }
 
 const EMPTY = new Uint8Array(0);
@@ -50,6 +54,7 @@ export function encodeCoordinate(message: CoordinateMessage): Uint8Array {
     w: message.w,
     context: message.context ?? EMPTY,
     operationId: message.operationId === undefined ? EMPTY : fromByteString(message.operationId),
+    sloppy: message.sloppy,
   }).finish();
 }
 
@@ -68,6 +73,7 @@ export function decodeCoordinate(payload: Uint8Array): CoordinateMessage {
     w: message.w,
     context: message.context.length === 0 ? undefined : message.context,
     operationId: id.length === 0 ? undefined : toByteString(id),
+    sloppy: message.sloppy,
   };
 }
 
@@ -86,13 +92,13 @@ function kindOf(value: coterie.peer.MutationKind): CoordinateKind {
 
 export function encodeCoordinateAnswer(answer: CoordinateAnswer): Uint8Array {
   // Copied field by field: the encoder looks at own properties only, and an answer may compute its own.
-  const { context, existed, siblings, changed } = answer;
-  return CoordinateReply.encode({ context: context ?? EMPTY, existed, siblings, changed }).finish();
+  const { context, existed, siblings, changed, fallbacks } = answer;
+  return CoordinateReply.encode({ context: context ?? EMPTY, existed, siblings, changed, fallbacks }).finish();
 }
 
 /** @throws CoterieError FRAME_INVALID */
 export function decodeCoordinateAnswer(payload: Uint8Array): CoordinateAnswer {
   // Field by field: what was not sent has its default on the prototype, which a spread would lose.
-  const { context, existed, siblings, changed } = decodeWire(CoordinateReply, payload);
-  return { context: context.length === 0 ? undefined : context, existed, siblings, changed };
+  const { context, existed, siblings, changed, fallbacks } = decodeWire(CoordinateReply, payload);
+  return { context: context.length === 0 ? undefined : context, existed, siblings, changed, fallbacks };
 }

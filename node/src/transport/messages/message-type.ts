@@ -9,6 +9,8 @@ export const MESSAGE = {
   copy: 21,
   notice: 22,
   gossip: 23,
+  hint: 50,
+  readHint: 51,
 } as const;
 
 /** What a node that is well answers at once, by itself: a late answer tells that it is not. */

@@ -14,6 +14,18 @@ export interface StoreNotice {
   readonly actorEpoch: number;
   readonly synchronised: boolean;
   readonly removed: readonly StoreId[];
+  /** What it keeps for others. */
+  readonly hints: readonly HintBacklog[];
+  readonly hintsFull: boolean;
+}
+
+/** Hints that a store keeps for one member. */
+export interface HintBacklog {
+  readonly member: string;
+  readonly hints: number;
+  readonly bytes: number;
+  /** How many of them are repair debt. */
+  readonly debt: number;
 }
 
 export function encodeNotice(notice: StoreNotice): Uint8Array {
@@ -25,6 +37,8 @@ export function encodeNotice(notice: StoreNotice): Uint8Array {
     actorEpoch,
     synchronised,
     removed: notice.removed.map(idBytes),
+    hints: notice.hints.map(({ member, hints, bytes, debt }) => ({ member, hints, bytes, debt })),
+    hintsFull: notice.hintsFull,
   }).finish();
 }
 
@@ -38,6 +52,13 @@ export function decodeNotice(payload: Uint8Array): StoreNotice {
     actorEpoch: message.actorEpoch,
     synchronised: message.synchronised,
     removed: message.removed.map(idOf),
+    hints: message.hints.map(({ member, hints, bytes, debt }) => ({
+      member: member ?? '',
+      hints: u53(hints ?? 0, 'hints'),
+      bytes: u53(bytes ?? 0, 'bytes'),
+      debt: u53(debt ?? 0, 'debt'),
+    })),
+    hintsFull: message.hintsFull,
   };
 }
 

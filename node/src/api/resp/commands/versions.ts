@@ -1,7 +1,8 @@
 /**
  * Coterie's own commands, which show siblings and take contexts:
  *
- *   KV.GET key [R n] [QUORUM strict|sloppy] [TIMEOUT ms]                 -> [context or null, [value, …] newest first]
+ *   KV.GET key [R n] [QUORUM strict|sloppy] [TIMEOUT ms]                 -> [context or null, [value, …] newest first]; with a third element,
+ *                                                                          how many fallbacks were counted, where any was
  *   KV.PUT key value [CONTEXT context] [W n] [QUORUM …] [TIMEOUT ms] [ID operation-id]
  *          [EX seconds | PX ms | EXAT second | PXAT ms | KEEPTTL]        -> context
  *   KV.DEL key [CONTEXT context] [W n] [QUORUM …] [TIMEOUT ms] [ID operation-id]  -> context (both: null while the key has values unseen)
@@ -94,11 +95,13 @@ export const KV_GET: Command = {
     const key = keyAt(call, 1);
     const options = readOptions(call.request, 2, READ_OPTIONS);
     call.answer(call.node.get(call.client.bucket, key, options), (writer, result) => {
-      writer.array(2);
+      const { fallbacks = 0 } = result;
+      writer.array(fallbacks > 0 ? 3 : 2);
       if (result.context === undefined) writer.nil();
       else writer.bulkText(contextToText(result.context));
       writer.array(result.versions.length);
       for (const version of result.versions) writer.bulk(version.value);
+      if (fallbacks > 0) writer.integer(fallbacks);
     });
   },
 };
