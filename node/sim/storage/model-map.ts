@@ -92,9 +92,11 @@ export class Model {
 }
 
 export function collects(policy: CollectionPolicy, key: ByteString, entry: Entry): boolean {
-  if (entry.expireAtMs !== 0 && entry.expireAtMs <= policy.nowMs) return true;
-  if (entry.kind !== 'tombstone') return false;
-  return policy.collectable.some(({ from, to, gcTag }) => key >= from && (to === undefined || key < to) && entry.gcTag <= gcTag);
+  if (entry.kind !== 'tombstone' && entry.expireAtMs === 0) return false;
+  return policy.collectable.some(
+    ({ from, to, gcTag, expiredByMs }) =>
+      key >= from && (to === undefined || key < to) && entry.gcTag <= gcTag && entry.expireAtMs <= expiredByMs,
+  );
 }
 
 export function wrongInView(view: View, key: ByteString, found: Entry | undefined): string | undefined {

@@ -384,10 +384,9 @@ class Run {
       return;
     }
     const { from, to } = this.#range();
-    const policy: CollectionPolicy = {
-      nowMs: random.oneIn(2) ? 0 : this.#process.timeline.wallMs(),
-      collectable: random.oneIn(3) ? [] : [{ from, ...(to === undefined ? {} : { to }), gcTag: random.below(20) }],
-    };
+    const expiredByMs = random.oneIn(2) ? 0 : this.#process.timeline.wallMs();
+    const range = { from, ...(to === undefined ? {} : { to }), gcTag: random.below(20), expiredByMs };
+    const policy: CollectionPolicy = { collectable: random.oneIn(3) ? [] : [range] };
     this.#model.collectable(policy);
     this.#collecting.add(policy);
     this.#start('collections', async () => {

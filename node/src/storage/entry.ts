@@ -11,9 +11,9 @@ export type EntryKind = 'value' | 'tombstone';
 
 export interface EntryMeta {
   readonly kind: EntryKind;
-  /** Wall-clock milliseconds since 1970 from which on a collection policy may drop the entry; 0: never. The engine itself never hides it. */
+  /** Wall-clock milliseconds since 1970 before which no collection policy may drop the entry; 0: a tombstone at any time, a value never. */
   readonly expireAtMs: number;
-  /** The writer's generation, 0 to 2^53-1: a policy collects tombstones whose tag is at most its own. */
+  /** The writer's generation, 0 to 2^53-1: a policy collects what has a tag of at most its own. */
   readonly gcTag: number;
 }
 

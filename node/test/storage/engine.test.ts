@@ -339,10 +339,10 @@ describe('compaction', () => {
     await put(process, batch);
     await timeline.run(
       engine.compact({
-        nowMs: 1009,
         collectable: [
-          { from: keyOf(20), to: keyOf(50), gcTag: 39 },
-          { from: keyOf(58), gcTag: 58 },
+          { from: keyOf(0), to: keyOf(20), gcTag: 5, expiredByMs: 1009 },
+          { from: keyOf(20), to: keyOf(50), gcTag: 39, expiredByMs: 0 },
+          { from: keyOf(58), gcTag: 58, expiredByMs: 0 },
         ],
       }),
     );

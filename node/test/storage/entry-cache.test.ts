@@ -150,7 +150,7 @@ describe('an engine that has an entry in memory', () => {
 
   it('answers nothing that a compaction collected', async () => {
     const { engine, timeline } = await started();
-    const policy: CollectionPolicy = { nowMs: 100, collectable: [] };
+    const policy: CollectionPolicy = { collectable: [{ from: '', gcTag: 0, expiredByMs: 100 }] };
     await timeline.run(engine.compact(policy));
     expect(await read('a')).toBeUndefined();
     expect(await read('b')).toBe('b');

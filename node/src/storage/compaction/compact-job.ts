@@ -11,18 +11,15 @@ import type { DamagedRange } from '../damage.ts';
 import { KIND_REMOVAL, KIND_TOMBSTONE } from '../entry.ts';
 import type { KeyRange } from '../key-range.ts';
 import { intersect } from '../key-range.ts';
-import type { TableMeta } from '../sstable/table-meta.ts';
+import type { CollectableRange, TableMeta } from '../sstable/table-meta.ts';
 import type { TableScan } from '../sstable/table-scan.ts';
 import type { TableFormat } from '../sstable/table-writer.ts';
 import { TableWriter, WriterBuffers } from '../sstable/table-writer.ts';
 import { Merge } from './merge.ts';
 
-/** What a compaction may drop for good. Plain data: it crosses to a worker. */
+/** What a compaction may drop for good. Plain data: it crosses to a worker. Ranges ascend and are disjoint. */
 export interface CollectionPolicy {
-  /** Entries that expire at or before this wall-clock instant; 0: none. */
-  readonly nowMs: number;
-  /** Tombstones with a key in `[from, to)` (no `to`: to the end) and a tag of at most `gcTag`. */
-  readonly collectable: readonly { readonly from: ByteString; readonly to?: ByteString; readonly gcTag: number }[];
+  readonly collectable: readonly CollectableRange[];
 }
 
 export interface CompactMessage {
@@ -129,14 +126,25 @@ class Outputs {
   }
 }
 
-function isCollectable(policy: CollectionPolicy, scan: TableScan): 'expired' | 'tombstone' | undefined {
-  const { cursor, key } = scan;
-  if (cursor.expireAtMs !== 0 && cursor.expireAtMs <= policy.nowMs) return 'expired';
-  if (cursor.kind !== KIND_TOMBSTONE) return undefined;
-  for (const range of policy.collectable) {
-    if (cursor.gcTag <= range.gcTag && key >= range.from && (range.to === undefined || key < range.to)) return 'tombstone';
+/** Answers, for ascending keys, what the policy drops. */
+class Collectable {
+  readonly #ranges: readonly CollectableRange[];
+  #at = 0;
+
+  constructor(policy: CollectionPolicy | undefined) {
+    this.#ranges = policy?.collectable ?? [];
   }
-  return undefined;
+
+  find({ cursor, key }: TableScan): 'expired' | 'tombstone' | undefined {
+    let range = this.#ranges[this.#at];
+    while (range?.to !== undefined && key >= range.to) {
+      this.#at += 1;
+      range = this.#ranges[this.#at];
+    }
+    if (range === undefined || key < range.from || cursor.gcTag > range.gcTag || cursor.expireAtMs > range.expiredByMs) return undefined;
+    if (cursor.kind === KIND_TOMBSTONE) return 'tombstone';
+    return cursor.expireAtMs === 0 ? undefined : 'expired';
+  }
 }
 
 const NOTHING = new Uint8Array(0);
@@ -145,7 +153,7 @@ function* compact(message: CompactMessage, disk: SyncVfs): Generator<undefined, 
   const merge = new Merge(disk, message.directory, message.sources, message.range);
   const deeper = new DeeperLevels(message.deeper);
   const outputs = new Outputs(message, disk);
-  const { policy } = message;
+  const collectable = new Collectable(message.policy);
   let removals = 0;
   let expired = 0;
   let tombstones = 0;
@@ -161,8 +169,8 @@ function* compact(message: CompactMessage, disk: SyncVfs): Generator<undefined, 
         yield undefined;
       }
       let { kind } = cursor;
-      if (policy !== undefined && kind !== KIND_REMOVAL) {
-        const why = isCollectable(policy, scan);
+      if (kind !== KIND_REMOVAL) {
+        const why = collectable.find(scan);
         if (why !== undefined) {
           kind = KIND_REMOVAL;
           if (why === 'expired') expired += 1;

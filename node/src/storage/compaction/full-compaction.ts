@@ -18,7 +18,7 @@ export function nextCompaction(
   policy: CollectionPolicy | undefined,
 ): Compaction | undefined {
   const tables = levels[level] ?? [];
-  const wanted = (table: TableMeta): boolean => policy === undefined || mayCollect(table, policy.nowMs, policy.collectable);
+  const wanted = (table: TableMeta): boolean => policy === undefined || mayCollect(table, policy.collectable);
   if (level === 0) return tables.some(wanted) ? (policy === undefined ? level0(levels) : withoutMove(level0(levels))) : undefined;
   const isDeepest = levels.slice(level + 1).every((deeper) => deeper.length === 0);
   const first = tables.findIndex((table) => table.min >= from && (isDeepest ? isDirty(table, policy) : wanted(table)));
@@ -42,7 +42,7 @@ export function nextCompaction(
 
 /** Whether the table of the deepest level has something to get rid of. */
 function isDirty(table: TableMeta, policy: CollectionPolicy | undefined): boolean {
-  return table.masks.length > 0 || table.removals > 0 || (policy !== undefined && mayCollect(table, policy.nowMs, policy.collectable));
+  return table.masks.length > 0 || table.removals > 0 || (policy !== undefined && mayCollect(table, policy.collectable));
 }
 
 function withoutMove(compaction: Compaction | undefined): Compaction | undefined {

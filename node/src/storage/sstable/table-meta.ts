@@ -83,16 +83,23 @@ export function readProperties(reader: Reader): TableProperties {
   };
 }
 
-/** Whether a collection policy may find something to drop in it. */
-export function mayCollect(
-  meta: TableMeta,
-  nowMs: number,
-  collectable: readonly { readonly from: ByteString; readonly to?: ByteString; readonly gcTag: number }[],
-): boolean {
-  if (meta.expiring > 0 && nowMs > 0 && meta.minExpireAtMs <= nowMs) return true;
-  if (meta.tombstones === 0) return false;
+/**
+ * What may be dropped of the keys in `[from, to)` (no `to`: to the end): tombstones, and values that expire, with a tag of at most `gcTag`, unless
+ * they carry an expiry after `expiredByMs`. A tombstone's expiry is the instant before which it must stay; 0: none.
+ */
+export interface CollectableRange {
+  readonly from: ByteString;
+  readonly to?: ByteString;
+  readonly gcTag: number;
+  readonly expiredByMs: number;
+}
+
+/** Whether one of the ranges may find something to drop in the table. */
+export function mayCollect(meta: TableMeta, collectable: readonly CollectableRange[]): boolean {
   for (const range of collectable) {
-    if (range.gcTag >= meta.minTombstoneTag && meta.max >= range.from && (range.to === undefined || meta.min < range.to)) return true;
+    if (meta.max < range.from || (range.to !== undefined && meta.min >= range.to)) continue;
+    if (meta.tombstones > 0 && range.gcTag >= meta.minTombstoneTag) return true;
+    if (meta.expiring > 0 && range.expiredByMs >= meta.minExpireAtMs) return true;
   }
   return false;
 }
