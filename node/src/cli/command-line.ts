@@ -4,11 +4,21 @@ import { asCoterieError, type CoterieError } from '../base/errors.ts';
 import { delCommand, getCommand, putCommand } from './data.ts';
 import { devCommand } from './dev/dev.ts';
 import { nodeCommand } from './node.ts';
+import { repairCommand } from './repair.ts';
 import { ringCommand } from './ring.ts';
 import { statusCommand } from './status.ts';
 import { type Command, EXIT, type Surroundings } from './surroundings.ts';
 
-const COMMANDS: readonly Command[] = [nodeCommand, devCommand, getCommand, putCommand, delCommand, statusCommand, ringCommand];
+const COMMANDS: readonly Command[] = [
+  nodeCommand,
+  devCommand,
+  getCommand,
+  putCommand,
+  delCommand,
+  statusCommand,
+  repairCommand,
+  ringCommand,
+];
 
 function overview(): string {
   const width = Math.max(...COMMANDS.map(({ name }) => name.length));

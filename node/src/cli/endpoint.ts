@@ -16,6 +16,13 @@ export const JSON_FLAG: Flag = { name: 'json', about: 'Answer as JSON' };
 
 const DEV_TOPOLOGY = '.coterie/topology.json';
 
+interface Request {
+  readonly method: string;
+  readonly path: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: Uint8Array;
+}
+
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
@@ -52,36 +59,44 @@ async function endpoints(flags: ParsedFlags, surroundings: Surroundings): Promis
  *
  * @throws CoterieError PEER_UNREACHABLE when none answers; the node's own code on a problem answer, unless `accept` names its status
  */
-export async function call(
-  flags: ParsedFlags,
-  surroundings: Surroundings,
-  request: { readonly method: string; readonly path: string; readonly headers?: Record<string, string>; readonly body?: Uint8Array },
-  accept: readonly number[],
-): Promise<Answer> {
+export async function call(flags: ParsedFlags, surroundings: Surroundings, request: Request, accept: readonly number[]): Promise<Answer> {
   const tried: string[] = [];
-  const headers: Record<string, string> = { ...request.headers };
-  const password = surroundings.variables['COTERIE_PASSWORD'];
-  if (password !== undefined) headers['authorization'] = `Bearer ${password}`;
   for (const endpoint of await endpoints(flags, surroundings)) {
-    let response: Response;
-    try {
-      response = await fetch(endpoint + request.path, {
-        method: request.method,
-        headers,
-        ...(request.body === undefined ? {} : { body: new Uint8Array(request.body) }),
-      });
-    } catch {
-      tried.push(endpoint);
-      continue;
-    }
-    const body = new Uint8Array(await response.arrayBuffer());
-    if (accept.includes(response.status)) return { status: response.status, headers: response.headers, body };
-    throw problem(response.status, body);
+    const answer = await ask(endpoint, surroundings, request, accept);
+    if (answer !== undefined) return answer;
+    tried.push(endpoint);
   }
   throw new CoterieError(
     'PEER_UNREACHABLE',
     `no node answers at ${tried.join(', ')}; start one with 'make run' or name one with --endpoint`,
   );
+}
+
+/** Calls this very node. @throws CoterieError as `call` does */
+export async function callAt(endpoint: string, surroundings: Surroundings, request: Request, accept: readonly number[]): Promise<Answer> {
+  const answer = await ask(endpoint, surroundings, request, accept);
+  if (answer === undefined) throw new CoterieError('PEER_UNREACHABLE', `no node answers at ${endpoint}`);
+  return answer;
+}
+
+/** Undefined where nobody answers. */
+async function ask(endpoint: string, surroundings: Surroundings, request: Request, accept: readonly number[]): Promise<Answer | undefined> {
+  const headers: Record<string, string> = { ...request.headers };
+  const password = surroundings.variables['COTERIE_PASSWORD'];
+  if (password !== undefined) headers['authorization'] = `Bearer ${password}`;
+  let response: Response;
+  try {
+    response = await fetch(endpoint + request.path, {
+      method: request.method,
+      headers,
+      ...(request.body === undefined ? {} : { body: new Uint8Array(request.body) }),
+    });
+  } catch {
+    return undefined;
+  }
+  const body = new Uint8Array(await response.arrayBuffer());
+  if (accept.includes(response.status)) return { status: response.status, headers: response.headers, body };
+  throw problem(response.status, body);
 }
 
 function problem(status: number, body: Uint8Array): CoterieError {

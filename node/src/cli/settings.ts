@@ -48,6 +48,8 @@ export interface NodeSettings {
   readonly openFiles: number;
   readonly hintBytes: number;
   readonly maxConnections: number;
+  readonly repairIntervalMs: number;
+  readonly scrubIntervalMs: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -91,6 +93,20 @@ const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     about: 'Bytes of writes kept for replicas that are away; when full, further ones are refused',
   },
   maxConnections: { type: 'whole', least: 1, most: 65_536, fallback: 4096, about: 'Client connections of each protocol at once' },
+  repairIntervalMs: {
+    type: 'whole',
+    least: 0,
+    most: 2_147_483_647,
+    fallback: 3_600_000,
+    about: 'How often two replicas compare all they share; 0: only when asked to',
+  },
+  scrubIntervalMs: {
+    type: 'whole',
+    least: 0,
+    most: 31_536_000_000,
+    fallback: 604_800_000,
+    about: 'Within how long everything on the disk is reread; 0: only when asked to',
+  },
   logLevel: { type: 'choice', allowed: ['debug', 'info', 'warn', 'error'], fallback: 'info', about: 'Least important events logged' },
 };
 

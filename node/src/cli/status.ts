@@ -46,10 +46,18 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
       String(member.partitions),
       String(member.hints),
       String(member.debt),
+      String(member.repairOwed),
+      member.lastRepairMs === null ? '-' : new Date(member.lastRepairMs).toISOString().slice(0, 19).concat('Z'),
       member.address,
     ]);
-    surroundings.out(table(['node', 'state', 'heard', 'zone', 'rack', 'weight', 'partitions', 'hints', 'debt', 'address'], rows));
+    surroundings.out(
+      table(['node', 'state', 'heard', 'zone', 'rack', 'weight', 'partitions', 'hints', 'debt', 'to repair', 'repaired', 'address'], rows),
+    );
     surroundings.out(waiting(cluster));
+    const { repair } = cluster;
+    if (repair !== null && repair.lostRanges > 0) {
+      surroundings.out(`\n${repair.lostRanges} ranges of ${cluster.self}'s store are lost to damage, and are being filled again\n`);
+    }
     surroundings.out(
       `\n${table(
         ['bucket', 'consistency', 'R', 'W'],

@@ -1,4 +1,6 @@
-/** The giving side of a synchronisation: everything this store holds of the partitions it shares with the asking member, page by page. */
+/**
+ * The giving side of a synchronisation and of a refill: everything this store holds of the partitions it shares with the asking member, page by page.
+ */
 
 import type { ByteString } from '../base/bytes.ts';
 import type { PartitionId } from '../base/ids.ts';
@@ -21,7 +23,9 @@ export async function copyPage(core: NodeCore, asker: number, question: CopyQues
   const entries: CopiedEntry[] = [];
   let bytes = 0;
   let whole = standing.sound;
-  for (const range of sharedRanges(topology, members.self, asker, question.from)) {
+  for (const shared of sharedRanges(topology, members.self, asker, question.from)) {
+    const range = question.to === '' ? shared : intersect(shared, { from: '', to: question.to });
+    if (range === undefined) break;
     const iterator = store.engine.iterate({
       from: range.from,
       ...(range.to === undefined ? {} : { to: range.to }),
@@ -48,6 +52,11 @@ export async function copyPage(core: NodeCore, asker: number, question: CopyQues
     }
   }
   return { entries, next: undefined, synchronised: whole && standing.sound };
+}
+
+function intersect(range: Range, { to }: Range): Range | undefined {
+  if (to === undefined || (range.to !== undefined && range.to <= to)) return range;
+  return range.from < to ? { from: range.from, to } : undefined;
 }
 
 function isDamage(error: unknown): boolean {

@@ -209,6 +209,35 @@ export interface SynchronisationView {
   readonly waitingFor: string | undefined;
 }
 
+/** What brings this node's store and the other replicas of its partitions together. Counts are since the start. */
+export interface RepairView {
+  /** Leaves of this store's hash trees, and those that are not known now: being computed, or damaged. */
+  readonly leaves: number;
+  readonly leavesUnknown: number;
+  /** Comparisons owed: pairs of a partition and another replica of it. */
+  readonly owed: number;
+  /** Comparisons and refills under way, for this node or for others. */
+  readonly underWay: number;
+  /** Ranges of this store that damage took, and how many more sources it takes to fill them than can be asked now. */
+  readonly lostRanges: number;
+  readonly sourcesMissing: number;
+  /** The latest request, in comparisons. */
+  readonly requested: { readonly total: number; readonly left: number } | undefined;
+  /** The members that partitions are shared with. `lastMs`: when everything that was owed to it had been compared, wall clock. */
+  readonly members: readonly { readonly name: string; readonly owed: number; readonly lastMs: number | undefined }[];
+  /** The rereading of the store: when its present and its last complete pass began and ended (0: never), and how far the present one has come. */
+  readonly scrub: { readonly startedMs: number; readonly completedMs: number; readonly done: number; readonly total: number };
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export interface RepairRequest {
+  /** Partitions to compare, both inclusive; all by default. */
+  readonly first?: number;
+  readonly last?: number;
+  /** Reread the store too, now. */
+  readonly scrub?: boolean;
+}
+
 export interface NodeStats {
   readonly storeId: string;
   readonly boot: number;
@@ -268,6 +297,10 @@ export interface KvNode {
   local(bucket: string, key: ByteString): Promise<LocalCopy>;
   cluster(): ClusterView;
   ring(): RingView;
+  /** Compares partitions with their other replicas now. @throws CoterieError REQUEST_INVALID where there are none such */
+  repair(request: RepairRequest): void;
+  /** `undefined` where every key has one replica only: there is nothing to compare. */
+  repairs(): RepairView | undefined;
   ready(): Readiness;
   stats(): NodeStats;
   /** The wall clock that expiry is judged by. */

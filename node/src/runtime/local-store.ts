@@ -20,6 +20,8 @@ export type Done = (error: CoterieError | undefined) => void;
 
 type Times = Pick<Leases, 'observe' | 'touch'>;
 type Changes = Pick<HashTrees, 'replace'>;
+/** Who brought an object. */
+type Source = 'peer' | 'repair';
 
 export class LocalStore {
   readonly engine: Engine;
@@ -45,7 +47,7 @@ export class LocalStore {
    * @throws CoterieError DATA_DAMAGED where the copy cannot be known
    */
   tryGet(key: ByteString): Entry | undefined | Pending {
-    return this.engine.tryGet(key);
+    return this.#find(key);
   }
 
   /** Reads what `tryGet` found missing from memory. Rejects with a CoterieError. */
@@ -57,7 +59,7 @@ export class LocalStore {
   read(key: ByteString, use: (bytes: Uint8Array | undefined) => void, fail: (error: CoterieError) => void): void {
     let entry: Entry | undefined | Pending;
     try {
-      entry = this.engine.tryGet(key);
+      entry = this.#find(key);
     } catch (error) {
       fail(asCoterieError(error));
       return;
@@ -108,15 +110,15 @@ export class LocalStore {
    * Merges an object of another store into the copy. `bytes` is borrowed until the call returns.
    * Failures with outcome `none`: CLOCK_SKEW, DATA_DAMAGED, DISK_FULL, BUSY.
    */
-  merge(key: ByteString, bytes: Uint8Array, done: Done): void {
+  merge(key: ByteString, bytes: Uint8Array, done: Done, source: Source = 'peer'): void {
     let entry: Entry | undefined | Pending;
     try {
-      entry = this.engine.tryGet(key);
+      entry = this.#find(key);
       if (entry instanceof Pending) {
         const own = new Uint8Array(bytes);
         this.engine.load(entry).then(
           () => {
-            this.merge(key, own, done);
+            this.merge(key, own, done, source);
           },
           (error: unknown) => {
             done(asCoterieError(error));
@@ -124,7 +126,7 @@ export class LocalStore {
         );
         return;
       }
-      this.#mergeInto(key, entry?.value, bytes, done);
+      this.#mergeInto(key, entry?.value, bytes, done, source);
     } catch (error) {
       const coded = asCoterieError(error);
       if (coded.code === 'INTERNAL') throw error;
@@ -132,7 +134,64 @@ export class LocalStore {
     }
   }
 
-  #mergeInto(key: ByteString, local: Uint8Array | undefined, bytes: Uint8Array, done: Done): void {
+  /** The same for an object that came by repair. */
+  mergeRepaired(key: ByteString, bytes: Uint8Array, done: Done): void {
+    this.merge(key, bytes, done, 'repair');
+  }
+
+  /**
+   * Merges what enough other replicas hold of a key that this store may have lost: what cannot be known here is made up for by `bytes`. For refills
+   * alone (cluster/repair/refill.ts). `bytes` is borrowed until the call returns.
+   */
+  refill(key: ByteString, bytes: Uint8Array, done: Done): void {
+    let lost = false;
+    try {
+      this.engine.tryGet(key);
+    } catch (error) {
+      const coded = asCoterieError(error);
+      if (coded.code !== 'DATA_DAMAGED') {
+        done(coded);
+        return;
+      }
+      lost = true;
+    }
+    if (!lost) {
+      const own = new Uint8Array(bytes);
+      // Whether the copy is lost may turn out only when it is read.
+      this.merge(key, own, (error) => {
+        if (error?.code === 'DATA_DAMAGED' && this.#isLost(key)) this.refill(key, own, done);
+        else done(error);
+      });
+      return;
+    }
+    try {
+      this.#mergeInto(key, undefined, bytes, done, 'repair');
+    } catch (error) {
+      const coded = asCoterieError(error);
+      if (coded.code === 'INTERNAL') throw error;
+      done(coded);
+    }
+  }
+
+  #find(key: ByteString): Entry | undefined | Pending {
+    try {
+      return this.engine.tryGet(key);
+    } catch (error) {
+      if (this.#policies.damagedCopy() === 'absent' && asCoterieError(error).code === 'DATA_DAMAGED') return undefined;
+      throw error;
+    }
+  }
+
+  #isLost(key: ByteString): boolean {
+    try {
+      this.engine.tryGet(key);
+      return false;
+    } catch (error) {
+      return asCoterieError(error).code === 'DATA_DAMAGED';
+    }
+  }
+
+  #mergeInto(key: ByteString, local: Uint8Array | undefined, bytes: Uint8Array, done: Done, source: Source): void {
     const incoming = readHeader(bytes);
     if (!this.#leases.observe(incoming.newest)) {
       done(
@@ -143,7 +202,8 @@ export class LocalStore {
       return;
     }
     this.#leases.touch();
-    const result = this.#policies.reconcile(local, bytes);
+    const policies = this.#policies;
+    const result = source === 'repair' ? policies.reconcileRepaired(local, bytes) : policies.reconcile(local, bytes);
     if (result.kind === 'store') this.put(key, local, result.bytes, result.header, done);
     else if (local === undefined || (this.#undurable === 0 && !this.#failed)) done(undefined);
     // The copy at hand may still be on its way to the disk: written again, it is durable when the engine says so.

@@ -6,7 +6,7 @@
  */
 
 import type { ByteString } from '../base/bytes.ts';
-import { asCoterieError, type CoterieError } from '../base/errors.ts';
+import { asCoterieError, CoterieError } from '../base/errors.ts';
 import { beginBoot, bootSequence, endCleanly } from '../cluster/membership/boot.ts';
 import type { Listener } from '../env/network.ts';
 import type { VfsLock } from '../env/vfs.ts';
@@ -41,6 +41,8 @@ import type {
   ReadOptions,
   ReadResult,
   Readiness,
+  RepairRequest,
+  RepairView,
   RingView,
   ScanOptions,
   ScanResult,
@@ -56,6 +58,7 @@ import { DEFAULT_LIMITS, DEFAULT_TIMINGS, mostOperations, type NodeOptions } fro
 import { PeerPolicy } from './peer-policy.ts';
 import { SHIPPED_POLICIES } from './policies.ts';
 import { LocalTrees } from './repair/local-trees.ts';
+import { Repair } from './repair/repair.ts';
 import { Replica } from './replica.ts';
 import { Standing } from './standing.ts';
 import { dataDirectory, findIdentity, lockDirectory } from './store-directory.ts';
@@ -76,6 +79,7 @@ interface Parts {
   readonly policy: PeerPolicy;
   readonly lock: VfsLock;
   readonly trees: LocalTrees | undefined;
+  readonly repair: Repair | undefined;
   readonly hinting: Hinting;
 }
 
@@ -164,8 +168,10 @@ export class CoterieNode implements KvNode {
       if (!file.current.dataMade) await file.change((identity) => ({ ...identity, dataMade: true }));
 
       // These know each other: what a peer says changes the standing, and a change of standing is told to the peers.
-      const late: { synchroniser?: Synchroniser; tellAll?: () => void; refusedBy?: () => string | undefined } = {};
-      const metrics = registerMetrics(options.metrics ?? new MetricRegistry());
+      const late: { synchroniser?: Synchroniser; repair?: Repair | undefined; tellAll?: () => void; refusedBy?: () => string | undefined } =
+        {};
+      const registry = options.metrics ?? new MetricRegistry();
+      const metrics = registerMetrics(registry);
       const renewed = (): void => {
         metrics.counts.leasesRenewed.add();
         late.tellAll?.();
@@ -184,6 +190,7 @@ export class CoterieNode implements KvNode {
         changed: () => {
           late.tellAll?.();
           late.synchroniser?.advance();
+          late.repair?.advance();
         },
         warn,
         rewound: () => {
@@ -250,6 +257,9 @@ export class CoterieNode implements KvNode {
         metrics,
         warn,
       };
+      const { repairMs: everyMs, repairRetryMs: retryMs, scrubMs } = timings;
+      const repair = trees === undefined ? undefined : new Repair(core, trees, { everyMs, retryMs, scrubMs, vfs, directory, registry });
+      late.repair = repair;
       const synchroniser = new Synchroniser(core, file, timings.copyRetryMs);
       late.synchroniser = synchroniser;
       late.tellAll = (): void => {
@@ -258,7 +268,7 @@ export class CoterieNode implements KvNode {
         }
       };
       late.refusedBy = (): string | undefined => policy.refusedBy(transport)?.name;
-      return new CoterieNode({ options, core, file, policy, lock, trees, hinting }, synchroniser);
+      return new CoterieNode({ options, core, file, policy, lock, trees, repair, hinting }, synchroniser);
     } catch (error) {
       await lock.release();
       throw error;
@@ -309,6 +319,18 @@ export class CoterieNode implements KvNode {
 
   ring(): RingView {
     return ringView(this.#parts.core.topology);
+  }
+
+  repair({ first = 0, last, scrub = false }: RepairRequest): void {
+    const { core, repair } = this.#parts;
+    if (repair === undefined) {
+      throw new CoterieError('REQUEST_INVALID', 'every key has one replica: there is nothing to compare it with', { outcome: 'none' });
+    }
+    repair.request(first, last ?? core.topology.Q - 1, scrub);
+  }
+
+  repairs(): RepairView | undefined {
+    return this.#parts.repair?.view();
   }
 
   ready(): Readiness {
@@ -386,6 +408,7 @@ export class CoterieNode implements KvNode {
     standing.begin();
     this.#parts.hinting.begin(core, { ...DEFAULT_TIMINGS, ...options.timings });
     this.#synchroniser.advance();
+    this.#parts.repair?.begin();
   }
 
   /** Where peers reach this node; undefined before `start`, and for a node without peers. */
@@ -411,6 +434,7 @@ export class CoterieNode implements KvNode {
     this.#detection.stop();
     this.#synchroniser.stop();
     trees?.stop();
+    this.#parts.repair?.stop();
     this.#parts.hinting.stop();
     this.#parts.policy.stop();
     // What is still under way has had its time.

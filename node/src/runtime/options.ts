@@ -52,6 +52,12 @@ export interface NodeTimings {
   readonly confirmMs: number;
   /** Pause before a failed copy from another store is tried again. 500. */
   readonly copyRetryMs: number;
+  /** How often two replicas compare all they share, 3,600,000; 0: only when asked for. */
+  readonly repairMs: number;
+  /** Pause before a comparison or a refill that could not be done is tried again. 5,000. */
+  readonly repairRetryMs: number;
+  /** Within how long everything on the disk is reread, 604,800,000; 0: only when asked for. */
+  readonly scrubMs: number;
   /** Pause before hints that could not be delivered are tried again; doubled up to a minute. 1,000. */
   readonly hintRetryMs: number;
   /** How long hints may wait for a primary that is away before they are recorded as repair debt; they are kept all the same. 3,600,000. */
@@ -97,6 +103,9 @@ export const DEFAULT_TIMINGS: NodeTimings = {
   timeLeaseMs: 1000,
   confirmMs: 1000,
   copyRetryMs: 500,
+  repairMs: 3_600_000,
+  repairRetryMs: 5000,
+  scrubMs: 604_800_000,
   hintRetryMs: 1000,
   hintOverdueMs: 3_600_000,
 };

@@ -151,6 +151,17 @@ export class Standing {
     this.#change((identity) => ({ ...identity, retired: true }));
   }
 
+  /**
+   * What this store held was lost in part: a dot that it minted may be among it, and the next one of the same actor would claim it. Resolves when the
+   * new actor is durable, and in use.
+   */
+  takeNewActor(): Promise<void> {
+    const draw = this.#draw();
+    return new Promise((resolve) => {
+      this.#rename((identity) => ({ ...identity, ...newActor(identity, draw.actorEpoch), lease: identity.lease + 1 }), resolve);
+    });
+  }
+
   /** The copy is complete. Resolves when that is durable and in force. */
   async becomeSynchronised(): Promise<void> {
     const before = this.#atBoot;
@@ -180,7 +191,7 @@ export class Standing {
   }
 
   /** Gives up the actor now, and takes the new one when it is durable. */
-  #rename(change: (identity: StoreIdentity) => StoreIdentity): void {
+  #rename(change: (identity: StoreIdentity) => StoreIdentity, then?: () => void): void {
     const { leases, changed } = this.#options;
     this.#renaming += 1;
     leases.abandonActor();
@@ -188,6 +199,7 @@ export class Standing {
       this.#renaming -= 1;
       if (this.#renaming === 0) leases.adoptActor();
       changed();
+      then?.();
     });
   }
 

@@ -178,7 +178,7 @@ export class Synchroniser {
 
   #ask(name: string, walk: Walk): Promise<CopyAnswer> {
     const { transport, topology } = this.#core;
-    const payload = encodeCopyQuestion({ from: walkPosition(walk), maxBytes: PAGE_BYTES });
+    const payload = encodeCopyQuestion({ from: walkPosition(walk), maxBytes: PAGE_BYTES, to: '' });
     return new Promise((resolve, reject) => {
       transport.request(name, MESSAGE.copy, payload, PAGE_TIMEOUT_MS, topology.epoch, (reply) => {
         if (reply.kind === 'failed') {

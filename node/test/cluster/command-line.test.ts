@@ -93,6 +93,36 @@ describe('data commands', () => {
   });
 });
 
+describe('repair', () => {
+  test('compares all replicas, shows what is left, and ends with counts', async () => {
+    const { code, out, err } = await coterie(['repair', '--scrub']);
+    expect([code, err]).toEqual([0, '']);
+    expect(out).toMatch(/^0 left$/m);
+    expect(out).toMatch(/^node +comparisons +left +differed +fetched +sent +refilled$/m);
+    expect(out).toMatch(/^node-2 +\d+ +0 +0 +0 +0 +0$/m);
+    const status = JSON.parse((await coterie(['status', '--json'])).out) as { repair: object; members: { lastRepairMs: number | null }[] };
+    expect(status.repair).toEqual({ owed: 0, lostRanges: 0 });
+    expect(status.members[1]?.lastRepairMs).toBeGreaterThan(0);
+  });
+
+  test('takes a range of partitions, and answers as JSON', async () => {
+    const { code, out } = await coterie(['repair', '--partition', '0-7', '--json']);
+    expect(code).toBe(0);
+    const answer = JSON.parse(out) as { missing: string[]; nodes: { requested: { total: number; left: number } }[] };
+    expect(answer.missing).toEqual([]);
+    // Each of the three nodes holds all partitions, with two others.
+    expect(answer.nodes.map(({ requested }) => requested)).toEqual([1, 2, 3].map(() => ({ total: 16, left: 0 })));
+    expect(await coterie(['repair', '--partition', '5000'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('numbered from 0 to 1023'),
+    });
+    expect(await coterie(['repair', '--timeout', 'x'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--timeout must be a whole number'),
+    });
+  });
+});
+
 describe('help', () => {
   test('every command explains itself', async () => {
     const overview = await coterie(['--help']);

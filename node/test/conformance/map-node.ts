@@ -184,6 +184,14 @@ export class MapNode implements KvNode {
     };
   }
 
+  repair(): void {
+    throw new CoterieError('REQUEST_INVALID', 'every key has one replica: there is nothing to compare it with', { outcome: 'none' });
+  }
+
+  repairs(): undefined {
+    return undefined;
+  }
+
   ready(): Readiness {
     return this.readiness;
   }

@@ -290,6 +290,17 @@ describe('operators', () => {
     expect((await served.ask('GET', '/v1/admin/replica/nosuch/k')).json()['code']).toBe('BUCKET_UNKNOWN');
   });
 
+  test('repair, where every key has one replica', async () => {
+    const { status, json } = await served.ask('GET', '/v1/admin/repair');
+    expect([status, json()]).toMatchObject([200, { node: 'node-1', enabled: false, owed: 0, requested: null, members: [] }]);
+    const asked = await served.ask('POST', '/v1/admin/repair');
+    expect([asked.status, asked.json()['code']]).toEqual([400, 'REQUEST_INVALID']);
+    for (const wrong of ['partitions=x', 'partitions=1-', 'scrub=yes', 'all=true', 'partitions=1&partitions=2']) {
+      expect([wrong, (await served.ask('POST', `/v1/admin/repair?${wrong}`)).json()['code']]).toEqual([wrong, 'REQUEST_INVALID']);
+    }
+    expect((await served.ask('PUT', '/v1/admin/repair')).headers.allow).toBe('GET, HEAD, POST');
+  });
+
   test('health', async () => {
     expect((await served.ask('GET', '/livez')).status).toBe(200);
     expect((await served.ask('GET', '/readyz')).status).toBe(200);

@@ -115,7 +115,7 @@ describe('the other messages', () => {
     const listed = { entries: [{ key: 'key', digest: '12345678', live: false }], end: 'end', counts: true };
     expect(decodeListAnswer(encodeListAnswer(listed))).toEqual(listed);
     expect(decodeListAnswer(encodeListAnswer({ entries: [], end: '', counts: false }))).toEqual({ entries: [], end: '', counts: false });
-    expect(decodeCopyQuestion(encodeCopyQuestion({ from: 'x', maxBytes: 5 }))).toEqual({ from: 'x', maxBytes: 5 });
+    expect(decodeCopyQuestion(encodeCopyQuestion({ from: 'x', maxBytes: 5, to: 'y' }))).toEqual({ from: 'x', maxBytes: 5, to: 'y' });
     const copied = { entries: [{ key: 'key', object: Buffer.from('o') }], next: undefined, synchronised: true };
     expect(decodeCopyAnswer(encodeCopyAnswer(copied))).toEqual(copied);
     const notice = {

@@ -167,6 +167,8 @@ export class VirtualCluster {
       engine: { memtableBytes: 1 << 16, cacheBytes: 1 << 16, reserveBytes: 0 },
       ...this.#spec.options,
       ...options,
+      // Nothing is repaired behind a test's back, unless it asks for that.
+      timings: { repairMs: 0, scrubMs: 0, ...this.#spec.options?.timings, ...options?.timings },
     });
     await node.start();
     host.node = node;

@@ -116,6 +116,8 @@ export class PerfectStore {
       local: () => Promise.resolve({ versions: [], digest: undefined, bytes: undefined }),
       cluster: () => ({ clusterId: '', epoch: 1, n: 1, q: 1, self: '', buckets: [], members: [] }),
       ring: () => ({ epoch: 1, n: 1, q: 1, tokenHash: '', tokenSeed: '', members: [], partitions: [] }),
+      repair: () => undefined,
+      repairs: () => undefined,
       ready: () => ({ ready: true, reasons: [] }),
       stats: () => ({
         storeId: '',

@@ -14,6 +14,15 @@ export interface ClusterDocument {
   readonly self: string;
   readonly buckets: readonly Bucket[];
   readonly members: readonly MemberDocument[];
+  /** Of the answering node's own store; null where every key has one replica only. */
+  readonly repair: RepairSummary | null;
+}
+
+export interface RepairSummary {
+  /** Comparisons owed: pairs of a partition and another replica of it. */
+  readonly owed: number;
+  /** Ranges that damage took, and that are not filled again yet. */
+  readonly lostRanges: number;
 }
 
 export interface MemberDocument {
@@ -32,6 +41,9 @@ export interface MemberDocument {
   readonly reachable: boolean;
   /** Partitions it is a primary of. */
   readonly partitions: number;
+  /** Comparisons that the answering node owes to it, and when it last owed none (milliseconds since 1970; null: not since its start). */
+  readonly repairOwed: number;
+  readonly lastRepairMs: number | null;
   /** The life of it that the failure detector knows of; 0 until something was heard of it. */
   readonly incarnation: number;
   /** Milliseconds since its heartbeat was last seen to rise, by its own word or by hearsay. */
@@ -51,6 +63,32 @@ export interface MemberDocument {
   readonly debt: number;
   /** Who keeps them, as the answering node was told within the last seconds. */
   readonly waiting: readonly WaitingHints[];
+}
+
+/** `GET /v1/admin/repair`, and the answer to `POST`: what repair does at this very node. Counts are since its start. */
+export interface RepairDocument {
+  readonly node: string;
+  /** False where every key has one replica only. */
+  readonly enabled: boolean;
+  /** Leaves of the hash trees, and those not known now. */
+  readonly leaves: number;
+  readonly leavesUnknown: number;
+  readonly owed: number;
+  readonly underWay: number;
+  readonly lostRanges: number;
+  /** Members that must be reached before a lost range can be filled. */
+  readonly sourcesMissing: number;
+  /** The latest request's comparisons; null before the first. */
+  readonly requested: { readonly total: number; readonly left: number } | null;
+  readonly members: readonly { readonly name: string; readonly owed: number; readonly lastMs: number | null }[];
+  /** Pieces of the present pass; times in milliseconds since 1970, null: never. */
+  readonly scrub: {
+    readonly startedMs: number | null;
+    readonly completedMs: number | null;
+    readonly done: number;
+    readonly total: number;
+  };
+  readonly counts: Readonly<Record<string, number>>;
 }
 
 /** `GET /v1/ring` */

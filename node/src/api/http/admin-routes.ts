@@ -7,11 +7,11 @@ import { CoterieError } from '../../base/errors.ts';
 import type { KvNode } from '../../runtime/kv.ts';
 import type { MetricRegistry } from '../../telemetry/metrics.ts';
 import type { ReadinessDocument, RingDocument, StatsDocument } from '../admin/documents.ts';
-import { clusterDocument, replicaDocument } from '../admin/views.ts';
-import { noParameters } from './parameters.ts';
+import { clusterDocument, repairDocument, replicaDocument } from '../admin/views.ts';
+import { noParameters, repairRequest } from './parameters.ts';
 import { targetOf } from './target.ts';
 
-export type AdminNode = Pick<KvNode, 'limits' | 'bucket' | 'local' | 'cluster' | 'ring' | 'ready' | 'stats'>;
+export type AdminNode = Pick<KvNode, 'limits' | 'bucket' | 'local' | 'cluster' | 'ring' | 'ready' | 'stats' | 'repair' | 'repairs'>;
 
 const REPLICA_PREFIX = '/v1/admin/replica';
 const REPLICA_PATH = /^\/v1\/admin\/replica(?:\/|$)/;
@@ -24,7 +24,7 @@ function answerJson(ctx: Context, document: object): void {
 
 export function addAdminRoutes(router: Router, node: AdminNode, metrics: MetricRegistry): void {
   router.get('/v1/cluster', (ctx) => {
-    answerJson(ctx, clusterDocument(node.cluster()));
+    answerJson(ctx, clusterDocument(node.cluster(), node.repairs()));
   });
   router.get('/v1/ring', (ctx) => {
     const ring: RingDocument = node.ring();
@@ -33,6 +33,15 @@ export function addAdminRoutes(router: Router, node: AdminNode, metrics: MetricR
   router.get('/v1/admin/stats', (ctx) => {
     const stats: StatsDocument = { ...node.stats(), node: node.cluster().self };
     answerJson(ctx, stats);
+  });
+  router.get('/v1/admin/repair', (ctx) => {
+    answerJson(ctx, repairDocument(node.cluster().self, node.repairs()));
+  });
+  router.post('/v1/admin/repair', (ctx) => {
+    node.repair(repairRequest(ctx.querystring));
+    ctx.querystring = '';
+    ctx.status = 202;
+    answerJson(ctx, repairDocument(node.cluster().self, node.repairs()));
   });
   router.get(REPLICA_PATH, async (ctx) => {
     noParameters(ctx.querystring);

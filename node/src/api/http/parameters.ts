@@ -1,7 +1,7 @@
 /** Query parameters, read strictly: what is not known, given twice or out of range is refused, not ignored. */
 
 import { CoterieError, type ErrorCode } from '../../base/errors.ts';
-import type { PutExpiry, ReadOptions, WriteOptions } from '../../runtime/kv.ts';
+import type { PutExpiry, ReadOptions, RepairRequest, WriteOptions } from '../../runtime/kv.ts';
 import { quorumKindOf } from '../quorum-kind.ts';
 
 type Parameters = Map<string, string>;
@@ -32,6 +32,18 @@ export function putOptions(query: string, nowMs: () => number): { options: Mutab
   if (query === '') return { options: {}, expiry: NOTHING };
   const given = parse(query, PUT);
   return { options: writeOptions(given), expiry: expiryOf(given, nowMs) };
+}
+
+/** @throws CoterieError REQUEST_INVALID */
+export function repairRequest(query: string): RepairRequest {
+  const given = parse(query, ['partitions', 'scrub']);
+  const scrub = given.get('scrub') ?? 'false';
+  if (scrub !== 'true' && scrub !== 'false') throw new CoterieError('REQUEST_INVALID', 'scrub is true or false');
+  const partitions = given.get('partitions');
+  if (partitions === undefined) return { scrub: scrub === 'true' };
+  const [, first, last] = /^(\d{1,7})(?:-(\d{1,7}))?$/.exec(partitions) ?? [];
+  if (first === undefined) throw new CoterieError('REQUEST_INVALID', 'partitions is one number, or two as in 0-255');
+  return { first: Number(first), last: Number(last ?? first), scrub: scrub === 'true' };
 }
 
 /** @throws CoterieError REQUEST_INVALID where there are any */

@@ -1,4 +1,4 @@
-/** Numbers of the requests between nodes (see proto/peer.proto). Append-only: a number is never used again for something else. */
+/** Numbers of the requests between nodes (see proto/peer.proto and proto/repair.proto). Append-only: a number is never used again for something else. */
 
 export const MESSAGE = {
   readValue: 16,
@@ -9,6 +9,10 @@ export const MESSAGE = {
   copy: 21,
   notice: 22,
   gossip: 23,
+  treeRoots: 32,
+  treeNodes: 33,
+  leafItems: 34,
+  fetch: 35,
   hint: 50,
   readHint: 51,
 } as const;

@@ -61,6 +61,8 @@ export interface CopyQuestion {
   /** Disk key, inclusive; `''` for the first. */
   readonly from: ByteString;
   readonly maxBytes: number;
+  /** Disk key, exclusive; `''` for no end. */
+  readonly to: ByteString;
 }
 
 export interface CopiedEntry {
@@ -78,13 +80,13 @@ export interface CopyAnswer {
 }
 
 export function encodeCopyQuestion(question: CopyQuestion): Uint8Array {
-  return CopyRequest.encode({ from: fromByteString(question.from), maxBytes: question.maxBytes }).finish();
+  return CopyRequest.encode({ from: fromByteString(question.from), maxBytes: question.maxBytes, to: fromByteString(question.to) }).finish();
 }
 
 /** @throws CoterieError FRAME_INVALID */
 export function decodeCopyQuestion(payload: Uint8Array): CopyQuestion {
   const message = decodeWire(CopyRequest, payload);
-  return { from: toByteString(message.from), maxBytes: message.maxBytes };
+  return { from: toByteString(message.from), maxBytes: message.maxBytes, to: toByteString(message.to) };
 }
 
 export function encodeCopyAnswer(answer: CopyAnswer): Uint8Array {
