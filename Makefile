@@ -60,7 +60,7 @@ else
 	@$(NODE) node/sim/main.ts --seeds $(SEEDS) --first $(FIRST)
 endif
 
-bench: deps ## Measure against peers: NAME=engine | resp | http | cluster | big | overload
+bench: deps ## Measure against peers: NAME=engine | resp | http | cluster | big | overload | repair
 	@$(NODE) node/bench/main.ts $(NAME)
 
 fuzz: deps ## Fuzz the three protocols with COUNT=1000000 mutated inputs each

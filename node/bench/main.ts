@@ -6,9 +6,10 @@ import { engine } from './engine.ts';
 import { http } from './http.ts';
 import { report, type Row } from './measure.ts';
 import { overload } from './overload.ts';
+import { repair } from './repair.ts';
 import { resp } from './resp.ts';
 
-const BENCHMARKS: Readonly<Record<string, () => Promise<Row[]>>> = { engine, resp, http, cluster, big, overload };
+const BENCHMARKS: Readonly<Record<string, () => Promise<Row[]>>> = { engine, resp, http, cluster, big, overload, repair };
 
 const name = process.argv[2] ?? '';
 const run = BENCHMARKS[name];

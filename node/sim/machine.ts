@@ -81,6 +81,8 @@ export class Machine {
   cut: { left: number; readonly how: 'power-loss' | 'process-death'; readonly where: 'disk' | 'log' } | undefined;
   /** Lost synced data and has not synchronised since; see faults/plan.ts. */
   impaired: 'no' | 'lost' | 'rotten' = 'no';
+  /** Where only tables are rotten and the store mends itself: what it had reread when they rotted. */
+  #mends: { readonly boots: number; readonly scrubs: number; readonly passes: number } | undefined;
   /** When the power last went, for the budget of `fsync: interval`. */
   powerLostUs = -Infinity;
   process: Process | undefined;
@@ -130,6 +132,44 @@ export class Machine {
   /** Whole, in touch with every other member, and of good opinion of all. */
   get joined(): boolean {
     return this.whole && this.node?.cluster().members.every(({ state }) => state === 'self' || state === 'connected') === true;
+  }
+
+  /** Tables have rotted, and nobody will replace the disk: the node must find that and make up for it. */
+  rotTables(): void {
+    this.impaired = 'rotten';
+    // One may be under way.
+    this.#mends = { boots: this.boots, scrubs: this.node?.stats().counters['scrubs'] ?? 0, passes: 2 };
+  }
+
+  /** Has everything reread now: what was under way is begun anew. */
+  rereadAll(): void {
+    const { node } = this;
+    if (node === undefined || !this.mends) return;
+    this.#mends = { boots: this.boots, scrubs: node.stats().counters['scrubs'] ?? 0, passes: 1 };
+    void this.ask(5000, () => {
+      node.repair({ scrub: true });
+    });
+  }
+
+  /** Tables alone have rotted. */
+  get mends(): boolean {
+    return this.impaired === 'rotten' && this.#mends !== undefined;
+  }
+
+  /** Everything was reread since tables rotted, and nothing is lost any more. */
+  get mended(): boolean {
+    const { node } = this;
+    const before = this.#mends;
+    const view = node?.repairs();
+    if (before === undefined || node === undefined || view === undefined || !this.up) return false;
+    const scrubs = (node.stats().counters['scrubs'] ?? 0) - (before.boots === this.boots ? before.scrubs : 0);
+    return scrubs >= before.passes && view.lostRanges === 0 && view.leavesUnknown === 0;
+  }
+
+  /** Whole again, or lost for another reason. */
+  endMending(impaired: 'no' | 'lost'): void {
+    this.#mends = undefined;
+    this.impaired = impaired;
   }
 
   /** The others know of a store that took this one's place: only an empty disk helps. */
@@ -233,7 +273,7 @@ export class Machine {
     // An operator's part: a disk that cannot be used is replaced.
     if (damaged) {
       this.volume.restore(formatted());
-      this.impaired = 'lost';
+      this.endMending('lost');
     }
     this.#wantUp = true;
     this.#bootLater(this.dice.between(200, 1000));
@@ -327,6 +367,12 @@ export class Machine {
 
   #count(stats: ReturnType<KvNode['stats']>): void {
     if ((stats.counters['damagedReads'] ?? 0) > 0) this.#damaged(`${String(stats.counters['damagedReads'])} damaged reads`);
+    if ((stats.counters['leavesWrong'] ?? 0) > 0) {
+      this.#parts.world.fail(
+        'trees',
+        `${this.name}: ${String(stats.counters['leavesWrong'])} leaves of hash trees are not what they stand for`,
+      );
+    }
     this.#parts.coverage.addAll('', stats.counters);
     this.#parts.coverage.addAll('engine.', stats.engine);
   }
@@ -339,7 +385,7 @@ export class Machine {
   /** Puts another disk in; the process must be down. */
   replaceDisk(image: Medium | undefined): void {
     this.volume.restore(image ?? formatted());
-    this.impaired = 'lost';
+    this.endMending('lost');
     this.#parts.world.trace.note(this.name, image === undefined ? 'disk wiped' : 'old disk restored');
   }
 

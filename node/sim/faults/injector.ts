@@ -16,6 +16,9 @@ const INTERVAL_SLACK_US = 1_000_000;
 /** Longer than a half-open connection lasts (world/network.ts). */
 const SETTLE_MS = 25_000;
 
+/** How long a store may take to find rotten tables and to fill them again. */
+const MEND_US = 60_000_000;
+
 /** How old a restored disk is at least. */
 const OLD_US = 2_000_000;
 /** How long other faults wait for the calm that a restored disk needs. */
@@ -91,6 +94,10 @@ export class Injector {
       if (machine.impaired === 'lost' && machine.whole) {
         machine.impaired = 'no';
         this.#coverage.add('wiped disks recovered');
+      }
+      if (machine.mended) {
+        machine.endMending('no');
+        this.#coverage.add('rotten tables mended');
       }
     }
   }
@@ -310,7 +317,10 @@ export class Injector {
     const tables = all.filter((file) => file.path.endsWith('.sst'));
     const files = tables.length > 0 && this.#dice.chance(0.7) ? tables : all;
     if (files.length === 0) return;
-    machine.impaired = 'rotten';
+    // Where the cluster repairs itself, most disks of which only tables are rotten stay.
+    const mends = this.#plan.repairs && files === tables && this.#dice.chance(0.8);
+    if (mends) machine.rotTables();
+    else machine.impaired = 'rotten';
     this.#hurt.add(machine);
     for (let flips = this.#dice.between(1, 12); flips > 0; flips -= 1) {
       const file = this.#dice.pick(files);
@@ -319,6 +329,7 @@ export class Injector {
     }
     // Now and then the node reads all of it again.
     if (this.#dice.oneIn(2)) this.#down(machine, 'process-death');
+    if (mends) return;
     // In the end the operator replaces the disk.
     this.#after(this.#dice.between(3000, 10_000), () => {
       this.#replaceRotten(machine);
@@ -414,6 +425,7 @@ export class Injector {
     }
     // One disk at a time is replaced, so that the budget holds here too.
     for (const machine of this.#machines) {
+      if (machine.mends) await this.#untilMended(machine);
       if (machine.impaired !== 'rotten') continue;
       await this.#allWhole(machine);
       this.#replaceRotten(machine);
@@ -423,6 +435,25 @@ export class Injector {
     await this.#world.sleep(SETTLE_MS);
     await this.#allWhole(undefined);
     await this.#allHandedOff();
+    this.#watch();
+  }
+
+  /** Waits until what has rotted is made up for: not for ever, so that what is wrong then can be told from a cluster that does not come up. */
+  async #untilMended(machine: Machine): Promise<void> {
+    const untilUs = this.#world.nowUs + MEND_US;
+    while (!this.#world.ended && !machine.whole) {
+      this.#supervise();
+      await this.#world.sleep(100);
+    }
+    machine.rereadAll();
+    while (!this.#world.ended && machine.mends && !machine.mended && this.#world.nowUs < untilUs) {
+      this.#supervise();
+      await this.#world.sleep(100);
+    }
+    if (machine.mends && !machine.mended) {
+      this.#world.fail('liveness', `${machine.name} has not made up for its rotten tables: ${JSON.stringify(machine.node?.repairs())}`);
+      machine.endMending('no');
+    }
     this.#watch();
   }
 

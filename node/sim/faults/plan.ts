@@ -5,7 +5,8 @@
  * - Kills, losses of power, pauses, partitions, lost zones, broken connections, slow or full disks, failed syncs, clocks: any number at
  *   once. Under `fsync: always` an acknowledged write is on W disks, and none of these takes a synced byte away.
  * - Disks that lose what was synced (wiped, replaced by an old copy, rotten): at most W - 1 members at once, counted from the fault until
- *   the member has synchronised again (a rotten one: until its disk was replaced and it has synchronised). With W = 1 there are none. What
+ *   the member has synchronised again (a rotten one: until its disk was replaced and it has synchronised; where only tables have rotted and the
+ *   cluster repairs itself, until all of them were reread and nothing is lost any more). With W = 1 there are none. What
  *   is demanded then are the writes acknowledged by at least the bucket's W: synchronisation asks N - W + 1 others of that W.
  * - An old disk is restored only while all members are in touch, and then nothing else happens for a moment: it is the peers who remember that
  *   it is old. One that starts alone cannot be told from one that was merely down.
@@ -100,6 +101,8 @@ export interface Plan {
   readonly syncMs: number;
   /** Bounds so small that the clients, who then come in crowds, overload every node; undefined where they are the usual ones. */
   readonly admission: { readonly operations: number; readonly waiting: number } | undefined;
+  /** Replicas compare by themselves, and the disk is reread: else only reads bring replicas together. */
+  readonly repairs: boolean;
   /** `mixed`: most operations count fallbacks, others ask for a strict quorum. */
   readonly quorums: 'strict' | 'mixed';
   /** The most bytes of hints that a node may keep. */
@@ -162,6 +165,7 @@ export function drawPlan(seed: number, dice: Dice): Plan {
     linkDelayUs: dice.pick([100, 400, 2000]),
     syncMs: dice.pick([0.3, 2, 8]),
     admission: drawAdmission(new Dice(seed, ADMISSION_STREAM)),
+    repairs: n > 1 && !dice.oneIn(3),
     quorums: dice.weighted<Plan['quorums']>([
       ['strict', 1],
       ['mixed', 3],

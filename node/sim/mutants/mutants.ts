@@ -19,13 +19,18 @@
  * | rumour counted as a probe | two-observers |
  * | clock jump accepted | clock-bound |
  * | fsync retried after failure | disk-answers: the log misses frames that were told to be synced |
+ * | Merkle root unchanged by damage | convergence |
+ * | repair overwrites instead of merging | survival |
+ * | TTL revived by repair | no-return |
+ * | quarantined range answers not found | survival |
  * | hint lost on crash | survival |
  * | hint dropped by age | survival |
  * | fallback counted in a strict quorum | quorum-overlap |
  * | unbounded hint queue | bounds |
  */
 
-import { readHeader } from '../../src/cluster/versioning/codec.ts';
+import { crc32 } from 'node:zlib';
+import { decodeObject, encodeObject, readHeader } from '../../src/cluster/versioning/codec.ts';
 import type { Vfs, VfsFile } from '../../src/env/vfs.ts';
 import { SEGMENT_HEAD_BYTES } from '../../src/storage/wal/segment-header.ts';
 import type { Policies } from '../../src/runtime/policies.ts';
@@ -57,6 +62,17 @@ function byFile(wrap: (file: VfsFile) => VfsFile | Promise<VfsFile>): () => Seam
 /** Segments of the commit log: storage/FORMAT.md. */
 function isLog(path: string): boolean {
   return path.endsWith('.log');
+}
+
+/** The object as a repair that writes values anew passes it on: without their expiries. */
+function withoutExpiry(bytes: Uint8Array): Uint8Array {
+  const object = decodeObject(bytes, crc32);
+  const siblings = object.siblings.map((sibling) => {
+    if (sibling.expireAtMs === 0) return sibling;
+    const { ms, logical } = sibling.edit.ms > sibling.time.ms ? sibling.edit : sibling.time;
+    return { ...sibling, expireAtMs: 0, edit: { ms: ms + 1, logical } };
+  });
+  return encodeObject({ ...object, siblings }, crc32);
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -102,6 +118,14 @@ export const MUTANTS: readonly Mutant[] = [
     checker: 'disk-answers',
     seams: byFile((file) => ({ ...bound(file), dataSync: () => file.dataSync().catch(() => file.dataSync()) })),
   },
+  { name: 'Merkle root unchanged by damage', checker: 'convergence', seams: byPolicy({ damageShows: () => false }) },
+  {
+    name: 'repair overwrites instead of merging',
+    checker: 'survival',
+    seams: byPolicy({ reconcileRepaired: (_local, bytes) => ({ kind: 'store', bytes, header: readHeader(bytes) }) }),
+  },
+  { name: 'TTL revived by repair', checker: 'no-return', seams: byPolicy({ transferred: withoutExpiry }) },
+  { name: 'quarantined range answers not found', checker: 'survival', seams: byPolicy({ damagedCopy: () => 'absent' }) },
   {
     name: 'hint lost on crash',
     checker: 'survival',

@@ -168,7 +168,7 @@ export class VirtualCluster {
       ...this.#spec.options,
       ...options,
       // Nothing is repaired behind a test's back, unless it asks for that.
-      timings: { repairMs: 0, scrubMs: 0, ...this.#spec.options?.timings, ...options?.timings },
+      timings: { repairMs: 0, scrubMs: 0, ...this.#spec.options?.timings, ...options.timings },
     });
     await node.start();
     host.node = node;

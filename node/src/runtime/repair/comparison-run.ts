@@ -26,6 +26,7 @@ import {
   encodeNodesQuestion,
 } from '../../transport/messages/repair.ts';
 import { MESSAGE } from '../../transport/messages/message-type.ts';
+import { digestOf } from '../content.ts';
 import type { NodeCore } from '../core.ts';
 import { readItems } from './leaf-items.ts';
 import { paused } from './tree-source.ts';
@@ -42,6 +43,8 @@ export class ComparisonRun implements ComparisonOut {
   readonly #state: ComparisonState;
   readonly #ended: (result: ComparisonResult | CoterieError) => void;
   #beganMs = 0;
+  /** Digests of the other's copies, of the page at hand. */
+  #theirs: ReadonlyMap<ByteString, ByteString> = new Map();
 
   constructor(
     core: NodeCore,
@@ -92,6 +95,7 @@ export class ComparisonRun implements ComparisonOut {
       );
       const upTo = page.end ?? (end === '' ? undefined : end);
       const theirs = upTo === undefined ? items : items.filter(({ key }) => key < upTo);
+      this.#theirs = new Map(theirs.map(({ key, digest }) => [key, digest]));
       this.#core.metrics.counts.leafItemsCompared.add(page.items.length);
       return { kind: 'items', own: page.items, theirs, end: upTo };
     });
@@ -185,7 +189,8 @@ export class ComparisonRun implements ComparisonOut {
       store.read(
         key,
         (bytes) => {
-          if (bytes === undefined) {
+          // What was merged here may be just what the other has.
+          if (bytes === undefined || this.#theirs.get(key) === digestOf(bytes)) {
             resolve();
             return;
           }
