@@ -34,10 +34,11 @@ interface Asked {
   latest: RepairDocument;
 }
 
-function left({ latest }: Asked): number {
-  const { requested, scrub, lostRanges } = latest;
-  const unread = scrub.completedMs === null || (scrub.startedMs ?? 0) > scrub.completedMs;
-  return (requested?.left ?? 0) + lostRanges + (unread && scrub.total > 0 ? scrub.total - scrub.done : 0);
+/** @param scrub whether the node was asked to reread its disk */
+function left(one: Asked, scrub: boolean): number {
+  const { requested, lostRanges, scrub: pass } = one.latest;
+  const reading = scrub && since(one, 'scrubs') === 0 ? Math.max(1, pass.total - pass.done) : 0;
+  return (requested?.left ?? 0) + lostRanges + reading;
 }
 
 function query(flags: ParsedFlags): string {
@@ -75,11 +76,11 @@ function since(one: Asked, count: string): number {
   return (one.latest.counts[count] ?? 0) - (one.before.counts[count] ?? 0);
 }
 
-function summary(asked: readonly Asked[]): string {
+function summary(asked: readonly Asked[], scrub: boolean): string {
   const rows = asked.map((one) => [
     one.name,
     String(one.latest.requested?.total ?? 0),
-    String(left(one)),
+    String(left(one, scrub)),
     String(since(one, 'partitionsRepaired')),
     String(since(one, 'objectsFetched')),
     String(since(one, 'objectsSent')),
@@ -95,12 +96,13 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
     return EXIT.ok;
   }
   const json = flags.values['json'] === true;
+  const scrub = flags.values['scrub'] === true;
   const seconds = wholeFlag(flags, 'timeout', 0, MOST_SECONDS) ?? DEFAULT_SECONDS;
   const { asked, missing } = await begin(flags, surroundings);
   for (const name of missing) surroundings.err(`coterie repair: ${name} cannot be asked\n`);
   let shown = -1;
   for (let waitedMs = 0; waitedMs < seconds * 1000; waitedMs += EVERY_MS) {
-    const total = asked.reduce((sum, one) => sum + left(one), 0);
+    const total = asked.reduce((sum, one) => sum + left(one, scrub), 0);
     if (!json && total !== shown) surroundings.out(`${String(total)} left\n`);
     shown = total;
     if (total === 0) break;
@@ -110,9 +112,9 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
     }
   }
   if (json) surroundings.out(`${JSON.stringify({ missing, nodes: asked.map(({ latest }) => latest) })}\n`);
-  else surroundings.out(`\n${summary(asked)}`);
+  else surroundings.out(`\n${summary(asked, scrub)}`);
   if (missing.length > 0) return EXIT.failed;
-  return seconds === 0 || asked.every((one) => left(one) === 0) ? EXIT.ok : EXIT.unavailable;
+  return seconds === 0 || asked.every((one) => left(one, scrub) === 0) ? EXIT.ok : EXIT.unavailable;
 }
 
 export const repairCommand: Command = { name: 'repair', about: 'Compare the replicas and bring them together', run };

@@ -4,6 +4,7 @@
  *   <directory>/LOCK       held while a process uses the directory
  *   <directory>/identity   see cluster/membership/identity.ts
  *   <directory>/data/      the engine's
+ *   <directory>/scrub      how far rereading has come, see cluster/repair/scrub-progress.ts
  *   <directory>/trees-<n>  hash trees as of the engine's write n, see cluster/repair/tree-codec.ts
  *
  * Invariants: an identity is durable before the engine makes anything; a directory of another cluster, member or format is refused untouched;

@@ -104,6 +104,7 @@ export class Repair {
         objectsRefilled: counts.objectsRefilled.value(),
         rangesRefilled: counts.rangesRefilled.value(),
         leavesWrong: counts.leavesWrong.value(),
+        scrubs: counts.scrubs.value(),
       },
     };
   }
