@@ -270,7 +270,7 @@ class Run {
     }
     const untilUs = this.#world.nowUs + HEAL_MS * 1000;
     const left = (view: RepairView | undefined): boolean =>
-      view === undefined || view.owed > 0 || view.lostRanges > 0 || view.leavesUnknown > 0;
+      view !== undefined && (view.owed > 0 || view.lostRanges > 0 || view.leavesUnknown > 0);
     while (!this.#world.ended && views().some(left) && this.#world.nowUs < untilUs) await this.#world.sleep(50);
     if (views().some(left)) {
       this.#world.fail('liveness', `repair does not end ${String(HEAL_MS)} ms after healing: ${JSON.stringify(views())}`);
@@ -432,7 +432,10 @@ function settingsOf(plan: Plan, topology: Topology, name: string): Omit<NodeOpti
     topology,
     directory: '/data',
     limits: { ...plan.admission, hintBytes: plan.hintBytes },
-    timings: { hintOverdueMs: plan.hintOverdueMs },
+    timings: {
+      hintOverdueMs: plan.hintOverdueMs,
+      ...(plan.repairs ? { repairMs: 5000, repairRetryMs: 300, scrubMs: 20_000 } : { repairMs: 0, scrubMs: 0 }),
+    },
     engine: {
       fsync: plan.fsync,
       memtableBytes: plan.memtableBytes,
@@ -449,6 +452,5 @@ function settingsOf(plan: Plan, topology: Topology, name: string): Omit<NodeOpti
       // Memory of evicted blocks is overwritten: who kept a value too long shows it.
       poison: true,
     },
-    timings: plan.repairs ? { repairMs: 5000, repairRetryMs: 300, scrubMs: 20_000 } : { repairMs: 0, scrubMs: 0 },
   };
 }

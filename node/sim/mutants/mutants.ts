@@ -22,7 +22,6 @@
  * | Merkle root unchanged by damage | convergence |
  * | repair overwrites instead of merging | survival |
  * | TTL revived by repair | no-return |
- * | quarantined range answers not found | survival |
  * | hint lost on crash | survival |
  * | hint dropped by age | survival |
  * | fallback counted in a strict quorum | quorum-overlap |
@@ -125,7 +124,6 @@ export const MUTANTS: readonly Mutant[] = [
     seams: byPolicy({ reconcileRepaired: (_local, bytes) => ({ kind: 'store', bytes, header: readHeader(bytes) }) }),
   },
   { name: 'TTL revived by repair', checker: 'no-return', seams: byPolicy({ transferred: withoutExpiry }) },
-  { name: 'quarantined range answers not found', checker: 'survival', seams: byPolicy({ damagedCopy: () => 'absent' }) },
   {
     name: 'hint lost on crash',
     checker: 'survival',

@@ -47,7 +47,7 @@ export class LocalStore {
    * @throws CoterieError DATA_DAMAGED where the copy cannot be known
    */
   tryGet(key: ByteString): Entry | undefined | Pending {
-    return this.#find(key);
+    return this.engine.tryGet(key);
   }
 
   /** Reads what `tryGet` found missing from memory. Rejects with a CoterieError. */
@@ -59,7 +59,7 @@ export class LocalStore {
   read(key: ByteString, use: (bytes: Uint8Array | undefined) => void, fail: (error: CoterieError) => void): void {
     let entry: Entry | undefined | Pending;
     try {
-      entry = this.#find(key);
+      entry = this.engine.tryGet(key);
     } catch (error) {
       fail(asCoterieError(error));
       return;
@@ -113,7 +113,7 @@ export class LocalStore {
   merge(key: ByteString, bytes: Uint8Array, done: Done, source: Source = 'peer'): void {
     let entry: Entry | undefined | Pending;
     try {
-      entry = this.#find(key);
+      entry = this.engine.tryGet(key);
       if (entry instanceof Pending) {
         const own = new Uint8Array(bytes);
         this.engine.load(entry).then(
@@ -170,15 +170,6 @@ export class LocalStore {
       const coded = asCoterieError(error);
       if (coded.code === 'INTERNAL') throw error;
       done(coded);
-    }
-  }
-
-  #find(key: ByteString): Entry | undefined | Pending {
-    try {
-      return this.engine.tryGet(key);
-    } catch (error) {
-      if (this.#policies.damagedCopy() === 'absent' && asCoterieError(error).code === 'DATA_DAMAGED') return undefined;
-      throw error;
     }
   }
 

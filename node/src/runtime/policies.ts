@@ -15,7 +15,6 @@
  * - `counts`: "blank replica counted in R" answers true.
  * - `reconcileRepaired`: "repair overwrites instead of merging" answers the incoming bytes.
  * - `transferred`: "TTL revived by repair" answers the object without its expiry.
- * - `damagedCopy`: "quarantined range answers not found" answers 'absent'.
  * - `damageShows`: "Merkle root unchanged by damage" answers false, so that a tree goes on saying what the store had before.
  * - `observersNeeded`: "one-observer DOWN" answers 1.
  * - `accuses`: "rumour counted as a probe" answers true.
@@ -74,8 +73,6 @@ export interface Policies {
   reconcileRepaired(local: Uint8Array | undefined, incoming: Uint8Array): Reconciled;
   /** What repair sends of an object that this store holds. */
   transferred(object: Uint8Array): Uint8Array;
-  /** Whether a copy that is lost to damage is answered as one that never was. */
-  damagedCopy(): 'unknown' | 'absent';
   /** Whether damage makes the leaves of the hash tree around it unknown, and the range a debt. */
   damageShows(): boolean;
   /** How many observers must have found a member silent for it to be DOWN. */
@@ -105,7 +102,6 @@ export const SHIPPED_POLICIES: Policies = {
   coordinates: (synchronised) => synchronised,
   reconcileRepaired: (local, incoming) => reconcileEncoded(local, incoming, crc32),
   transferred: (object) => object,
-  damagedCopy: () => 'unknown',
   damageShows: () => true,
   observersNeeded: () => 2,
   accuses: (probed) => probed,
