@@ -133,7 +133,7 @@ export class Engine {
       tablesMade: (numbers) => {
         this.#openTables(numbers);
       },
-      collected: () => {
+      entriesGone: () => {
         this.#reads.entries.clear();
       },
       diskFull: () => {

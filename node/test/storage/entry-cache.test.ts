@@ -148,6 +148,19 @@ describe('an engine that has an entry in memory', () => {
     expect(await read('b')).toBe('b');
   });
 
+  it('answers nothing of what only a compaction found lost', async () => {
+    const { engine, timeline, mount } = await started();
+    const { volume } = mount;
+    for (const { path } of volume.files().filter((file) => file.path.endsWith('.sst'))) {
+      const node = volume.medium.file(volume.medium.find(path) ?? -1);
+      volume.flip(path, Buffer.from(node.bytes.subarray(0, node.size)).indexOf('old'), 1);
+    }
+    await put(new WriteBatch().put('ab', Buffer.from('ab')));
+    await timeline.run(engine.compact());
+    await expect(read('a')).rejects.toMatchObject({ code: 'DATA_DAMAGED' });
+    expect(await read('ab')).toBe('ab');
+  });
+
   it('answers nothing that a compaction collected', async () => {
     const { engine, timeline } = await started();
     const policy: CollectionPolicy = { collectable: [{ from: '', gcTag: 0, expiredByMs: 100 }] };

@@ -36,8 +36,8 @@ export interface BackgroundOwner {
   shapeChanged(): void;
   /** New tables are in the current version. */
   tablesMade(numbers: ReadonlySet<number>): void;
-  /** A compaction dropped entries by its policy: they are no longer there. */
-  collected(): void;
+  /** A compaction dropped entries by its policy, or found some lost: what was answered of them before is no longer so. */
+  entriesGone(): void;
   /** A job found no room on the disk. */
   diskFull(): void;
   /** It is unknown which manifest the disk has: nothing may be written any more. */
@@ -362,7 +362,7 @@ export class Background {
         }),
         () => {
           this.#owner.tablesMade(new Set(result.tables.map((table) => table.number)));
-          if (result.expired + result.tombstones > 0) this.#owner.collected();
+          if (result.expired + result.tombstones + result.holes.length > 0) this.#owner.entriesGone();
         },
       );
       const { counters } = this;
