@@ -88,6 +88,7 @@ function late(trees: LocalTrees): Follower {
     damaged: () => {
       trees.damaged();
     },
+    healing: () => trees.healing(),
   };
 }
 

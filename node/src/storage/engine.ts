@@ -331,6 +331,7 @@ export class Engine {
     this.#check();
     const { versions } = this.#tree;
     try {
+      await this.#settings.follower.healing();
       // A compaction under way would put back what it read before.
       await this.#background.exclusive(() =>
         versions.apply((state) => ({ ...state, levels: healed(state.levels, versions.current, { from, to }) })),

@@ -1,7 +1,7 @@
 /**
  * Somebody who keeps a summary of the whole content beside the store (the node's hash trees), and wants to find it valid after a restart.
  *
- * The content after write number `sequence` is always the same: a summary of it that was written down with that number can be trusted at the
+ * The content after write number `sequence` is always the same, but for heals: a summary of it that was written down with that number can be trusted at the
  * next start if the tables hold nothing later, and the log at least as much. `Engine.replayed` then answers what came behind it.
  */
 export interface Follower {
@@ -13,6 +13,11 @@ export interface Follower {
   flushed(sequence: number): void;
   /** Damage was met: `Engine.quarantined` tells where. */
   damaged(): void;
+  /**
+   * What damage took of a range is about to count as absent, which changes the content without a write: a summary of before stands for more than
+   * there is. The range is healed once this has resolved, and not if it rejects. @throws VfsError
+   */
+  healing(): Promise<void>;
 }
 
 /** Nobody. */
@@ -21,4 +26,5 @@ export const NO_FOLLOWER: Follower = {
   flushing: () => Promise.resolve(),
   flushed: () => undefined,
   damaged: () => undefined,
+  healing: () => Promise.resolve(),
 };

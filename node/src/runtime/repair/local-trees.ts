@@ -4,7 +4,7 @@
  * A start finds a checkpoint of write S. It belongs where the tables hold nothing later than S and the log gave back at least S; then the keys that the
  * log brought behind S are put in (old value from the tables, new one from the log), and the trees are true. A checkpoint is taken when a
  * memtable is sealed and is on the disk before the manifest says that the memtable is in the tables, so that whichever manifest a crash leaves,
- * its checkpoint is there. Where none can be used (a first start, a damaged file, a crash before the log's changes were put in), leaves
+ * its checkpoint is there. A heal removes those there are. Where none can be used (a first start, a damaged file, a crash before the log's changes were put in), leaves
  * are unknown until a scan has computed them, in the background.
  */
 
@@ -58,6 +58,8 @@ export class LocalTrees implements Follower {
   readonly #files: TreeFiles;
   /** Taken when a memtable was sealed, until its flush. */
   readonly #sealed = new Map<number, TreeCheckpoint>();
+  /** The checkpoint of a flush under way. */
+  #writing: Promise<void> = Promise.resolve();
   #engine: Engine | undefined;
   /** What the start found is in the trees: from here on a copy of them can be trusted. */
   #settled = false;
@@ -85,7 +87,16 @@ export class LocalTrees implements Follower {
 
   async flushing(sequence: number): Promise<void> {
     const checkpoint = this.#sealed.get(sequence);
-    if (checkpoint !== undefined) await this.#write(checkpoint);
+    if (checkpoint === undefined) return;
+    this.#writing = this.#write(checkpoint);
+    await this.#writing;
+  }
+
+  /** A checkpoint from before the damage stands for what was lost too: after a heal, a start could no longer tell. */
+  async healing(): Promise<void> {
+    this.#sealed.clear();
+    await this.#writing;
+    await this.#files.removeAll();
   }
 
   flushed(sequence: number): void {

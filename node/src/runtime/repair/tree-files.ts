@@ -7,7 +7,7 @@
 import { crc32 } from 'node:zlib';
 
 import type { StoreId } from '../../base/ids.ts';
-import type { Vfs } from '../../env/vfs.ts';
+import { isVfsError, type Vfs } from '../../env/vfs.ts';
 import type { HashTrees } from '../../cluster/repair/hash-trees.ts';
 import { decodeTrees, encodeTrees, type TreeCheckpoint } from '../../cluster/repair/tree-codec.ts';
 
@@ -76,9 +76,20 @@ export class TreeFiles {
   async removeBelow(sequence: number): Promise<void> {
     for (const each of [...this.#sequences]) {
       if (each >= sequence) continue;
+      try {
+        await this.#vfs.unlink(this.#path(each));
+      } catch (error) {
+        // Another call may have been quicker.
+        if (!isVfsError(error) || error.code !== 'NOT_FOUND') throw error;
+      }
       this.#sequences.delete(each);
-      await this.#vfs.unlink(this.#path(each));
     }
+  }
+
+  /** When it resolves, none is left on the disk. @throws VfsError */
+  async removeAll(): Promise<void> {
+    await this.removeBelow(Infinity);
+    await this.#vfs.syncDir(this.#directory);
   }
 
   async #read(sequence: number): Promise<TreeCheckpoint | undefined> {
