@@ -1,4 +1,4 @@
-/** `make bench NAME=cluster`: three nodes with N = 3, R = W = 2 and durable writes against three members of etcd. */
+/** `make bench NAME=cluster`: three nodes with N = 3, R = W = 2 and durable writes against three members of etcd, eventual and strong. */
 
 import { join } from 'node:path';
 
@@ -29,6 +29,11 @@ interface Contestant {
 
 function planOf({ protocol, ports }: Contestant): LoadPlan {
   return { protocol, ports, clients: CLIENTS, depth: 1, seconds: SECONDS, keys: KEYS, valueBytes: VALUE_BYTES, reads: 0 };
+}
+
+/** The same members by another protocol. */
+function by(contestant: Contestant, protocol: LoadPlan['protocol']): Contestant {
+  return { ...contestant, protocol };
 }
 
 async function fill(contestant: Contestant): Promise<void> {
@@ -82,18 +87,23 @@ export async function cluster(): Promise<Row[]> {
   return inTemporaryDirectory(async (directory) => {
     const ours = await coterie(directory);
     const peer = await etcd(directory);
+    const strong = by(ours, 'resp-strong');
+    const linearizable = by(peer, 'etcd-linearizable');
     await fill(ours);
+    await fill(strong);
     await fill(peer);
     const setup = `3 nodes, N=3 R=W=2, fsync always, 1 KiB values, ${CLIENTS} clients; ours by RESP, etcd by its JSON gateway (HTTP/1.1 keep-alive), one load generator`;
     const rows: Row[] = [];
-    for (const [name, reads] of [
-      ['durable SET', 0],
-      ['GET (etcd: serializable)', 1],
+    for (const [name, reads, us, them] of [
+      ['durable SET', 0, ours, peer],
+      ['GET (etcd: serializable)', 1, ours, peer],
+      ['SET in a strong bucket', 0, strong, linearizable],
+      ['GET in a strong bucket (etcd: linearizable)', 1, strong, linearizable],
     ] as const) {
       // Untimed: both start warm.
-      await measured(ours, reads);
-      await measured(peer, reads);
-      const results = await inTurn(name, ROUNDS, { ours: () => measured(ours, reads), 'etcd x 3': () => measured(peer, reads) });
+      await measured(us, reads);
+      await measured(them, reads);
+      const results = await inTurn(name, ROUNDS, { ours: () => measured(us, reads), 'etcd x 3': () => measured(them, reads) });
       for (const [figure, unit] of FIGURES) {
         const figures = (list: readonly Measured[]): number[] => list.map((result) => result[figure]);
         rows.push(row(`${name}; ${setup}`, unit, figures(results.ours), 'etcd x 3', figures(results['etcd x 3'])));

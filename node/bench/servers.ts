@@ -161,7 +161,7 @@ export async function startSingle(
   return { server, ports: { resp, http } };
 }
 
-/** `count` Coterie nodes in as many zones, N = 3, R = W = 2. */
+/** `count` Coterie nodes in as many zones, N = 3, R = W = 2, with a bucket `strong` where every write is synced. */
 export async function startCluster(
   directory: string,
   count: number,
@@ -180,7 +180,13 @@ export async function startCluster(
     tokenSeed: '0123456789abcdef',
     N: 3,
     Q: 1024,
-    buckets: [{ id: bucketId(0), name: 'default', consistency: 'eventual', R: 2, W: 2, blindWrites: 'newest' }],
+    buckets: [
+      { id: bucketId(0), name: 'default', consistency: 'eventual', R: 2, W: 2, blindWrites: 'newest' },
+      // Strong buckets are for nodes that sync every write.
+      ...(flags.includes('interval')
+        ? []
+        : [{ id: bucketId(1), name: 'strong', consistency: 'strong', R: 2, W: 2, blindWrites: 'newest' } as const]),
+    ],
     members,
   });
   const path = join(directory, 'topology.json');

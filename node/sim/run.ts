@@ -24,6 +24,8 @@ import { checkOverlap, checkSurvival, type Violation } from './checkers/survival
 import { checkTwoObservers } from './checkers/two-observers.ts';
 import { BUCKET, Client, type ClientParts, type ClientSeams, readAt } from './clients/client.ts';
 import { History, type ReadRecord } from './clients/history.ts';
+import { RegisterHistory } from './clients/register-history.ts';
+import { STRONG_BUCKET, StrongClient, type StrongParts, strongReadAt } from './clients/strong-client.ts';
 import { recognise } from './clients/value.ts';
 import { Coverage } from './coverage.ts';
 import { Injector } from './faults/injector.ts';
@@ -95,7 +97,7 @@ export async function runSeed(seed: number, options: RunOptions): Promise<RunRes
     hash: world.trace.hash,
     turns: world.turns,
     virtualMs: Math.floor(world.nowUs / 1000),
-    operations: run.history.writes.length + coverage.get('reads answered'),
+    operations: run.history.writes.length + coverage.get('reads answered') + run.registers.size,
     coverage,
     lines: world.trace.lines,
   };
@@ -103,6 +105,7 @@ export async function runSeed(seed: number, options: RunOptions): Promise<RunRes
 
 class Run {
   readonly history: History;
+  readonly registers = new RegisterHistory();
   readonly #world: World;
   readonly #plan: Plan;
   readonly #coverage: Coverage;
@@ -110,6 +113,8 @@ class Run {
   readonly #machines: readonly Machine[];
   readonly #injector: Injector;
   readonly #parts: ClientParts;
+  /** Undefined in runs without a strong bucket. */
+  readonly #strong: StrongParts | undefined;
   readonly #dice: Dice;
   /** Keys that had, in the end, a value that does not expire. */
   readonly #lasting = new Set<string>();
@@ -159,6 +164,7 @@ class Run {
         this.history.show(read);
       },
     };
+    this.#strong = plan.strong === undefined ? undefined : { ...this.#parts, registers: this.registers, strong: plan.strong };
   }
 
   async scenario(): Promise<void> {
@@ -173,6 +179,10 @@ class Run {
     await this.#whole('the cluster does not come up');
     let over = false;
     const working = Array.from({ length: clients }, () => new Client(this.#parts).run(() => over));
+    const strong = this.#strong;
+    if (strong !== undefined) {
+      for (let at = 0; at < strong.strong.clients; at += 1) working.push(new StrongClient(strong).run(() => over));
+    }
     const injecting = this.#injector.run(() => over);
     const watching = this.#watchBounds(() => over);
     await Promise.all(working);
@@ -186,6 +196,7 @@ class Run {
     this.#world.cancel(late);
     this.#coverage.add('healing ms', Math.floor((this.#world.nowUs - healBy) / 1000) + HEAL_MS);
     await this.#judgeAll();
+    if (strong !== undefined) await this.#judgeStrong(strong);
     await this.#world.sleep(IDLE_MS);
     this.#judgeBounds(true);
   }
@@ -254,10 +265,39 @@ class Run {
     }
     for (const key of keys) {
       if (this.#world.ended) return;
-      await this.#compareReplicas(key);
+      await this.#compareReplicas(BUCKET, key);
       await this.#healedRead(key, this.#plan.n, true);
     }
-    if (!this.#world.ended) await this.#scan(keys);
+    const lasting = keys.filter((key) => this.#lasting.has(key));
+    if (!this.#world.ended) await this.#scan(BUCKET, lasting, keys);
+  }
+
+  /** As `judgeAll`; the reads are part of the history, which is judged as a whole. */
+  async #judgeStrong(parts: StrongParts): Promise<void> {
+    const { keys } = this.registers;
+    for (const key of keys) {
+      await this.#healedStrongRead(parts, key, undefined);
+      await this.#world.sleep(PACE_MS);
+    }
+    await this.#world.sleep(REPAIR_MS);
+    const lasting: string[] = [];
+    for (const key of keys) {
+      if (this.#world.ended) return;
+      await this.#compareReplicas(STRONG_BUCKET, key);
+      if ((await this.#healedStrongRead(parts, key, this.#plan.n)) !== 0) lasting.push(key);
+    }
+    if (this.#world.ended) return;
+    await this.#scan(STRONG_BUCKET, lasting, keys);
+    this.#coverage.add('strong histories judged', keys.length);
+    this.#report(this.registers.check());
+  }
+
+  async #healedStrongRead(parts: StrongParts, key: string, r: number | undefined): Promise<number> {
+    const machine = this.#dice.pick(this.#machines);
+    const reply = await strongReadAt(parts, machine, key, r, 5000);
+    if (reply.kind === 'answer') return reply.value;
+    this.#world.fail('liveness', `after healing, a read of ${key} at ${machine.name} fails: ${failureText(reply)}`);
+    return 0;
   }
 
   /** A round of repair, asked for at every node, until nothing is owed and nothing lost. */
@@ -290,11 +330,11 @@ class Run {
     this.#world.fail('liveness', `after healing, a read of ${key} with r=${String(r)} at ${machine.name} fails: ${failureText(reply)}`);
   }
 
-  async #compareReplicas(key: string): Promise<void> {
+  async #compareReplicas(bucket: string, key: string): Promise<void> {
     const copies: ReplicaCopy[] = [];
     for (const machine of this.#machines) {
       const reply = await machine.ask(5000, (node) =>
-        node.local(BUCKET, key).then(({ bytes, digest, versions }) => ({
+        node.local(bucket, key).then(({ bytes, digest, versions }) => ({
           held: bytes !== undefined,
           crc: bytes === undefined ? 0 : crc32(bytes),
           digest,
@@ -323,6 +363,7 @@ class Run {
       return;
     }
     this.#report(checkConvergence(key, copies));
+    if (bucket !== BUCKET) return;
     for (const copy of copies) {
       const shown = { key, node: copy.node, versions: copy.versions };
       this.#report([...checkAnswers(this.history, shown), ...checkRefusals(this.history, shown)]);
@@ -330,13 +371,12 @@ class Run {
   }
 
   /** A whole scan, which must show exactly what the reads showed. */
-  async #scan(keys: readonly string[]): Promise<void> {
+  async #scan(bucket: string, before: readonly string[], keys: readonly string[]): Promise<void> {
     const machine = this.#dice.pick(this.#machines);
-    const before = keys.filter((key) => this.#lasting.has(key));
     const found: string[] = [];
     let cursor = '0';
     for (let page = 0; page === 0 || cursor !== '0'; page += 1) {
-      const reply = await machine.ask(5000, (node) => node.scan(BUCKET, cursor, 3, { timeoutMs: 5000 }));
+      const reply = await machine.ask(5000, (node) => node.scan(bucket, cursor, 3, { timeoutMs: 5000 }));
       if (reply.kind !== 'answer' || page > 1000) {
         this.#world.fail(
           'liveness',
@@ -409,13 +449,19 @@ function failureText(reply: Reply<unknown>): string {
 }
 
 function topologyOf(plan: Plan, dice: Dice): Topology {
+  const { strong } = plan;
   const hex = (digits: number): string => Array.from({ length: digits }, () => dice.below(16).toString(16)).join('');
   return createTopology({
     clusterId: clusterId(hex(32)),
     N: plan.n,
     Q: plan.q,
     tokenSeed: hex(16),
-    buckets: [{ id: bucketId(0), name: BUCKET, consistency: 'eventual', R: plan.r, W: plan.w, blindWrites: plan.blindWrites }],
+    buckets: [
+      { id: bucketId(0), name: BUCKET, consistency: 'eventual', R: plan.r, W: plan.w, blindWrites: plan.blindWrites },
+      ...(strong === undefined
+        ? []
+        : [{ id: bucketId(1), name: STRONG_BUCKET, consistency: 'strong', R: strong.r, W: strong.w, blindWrites: 'newest' } as const]),
+    ],
     members: plan.members.map(({ name, zone, rack, weight }) => ({
       name: memberName(name),
       address: { host: name, peerPort: 7400, respPort: 6379, httpPort: 8400 },

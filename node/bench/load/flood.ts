@@ -9,7 +9,7 @@
 import { connect, type Socket } from 'node:net';
 
 import { ANSWERS, type AnswerReader } from './answers.ts';
-import { PROTOCOLS } from './protocols.ts';
+import { type Protocol, PROTOCOLS } from './protocols.ts';
 
 export interface FloodPhase {
   readonly name: string;
@@ -57,8 +57,7 @@ export interface FloodResult {
 }
 
 const plan = JSON.parse(process.argv[2] ?? '{}') as FloodPlan;
-const protocol = PROTOCOLS[plan.protocol];
-if (protocol === undefined) throw new Error(`no protocol ${plan.protocol}`);
+const protocol: Protocol = PROTOCOLS[plan.protocol];
 const readAnswer: AnswerReader = ANSWERS[plan.protocol];
 
 let state = 0x2545f491;

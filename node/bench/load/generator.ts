@@ -7,10 +7,10 @@
 
 import { connect, type Socket } from 'node:net';
 
-import { PROTOCOLS } from './protocols.ts';
+import { type Protocol, PROTOCOLS } from './protocols.ts';
 
 export interface LoadPlan {
-  readonly protocol: 'resp' | 'etcd';
+  readonly protocol: keyof typeof PROTOCOLS;
   readonly ports: readonly number[];
   readonly clients: number;
   /** Requests in flight a client; closed loop only. */
@@ -36,8 +36,7 @@ export interface LoadResult {
 }
 
 const plan = JSON.parse(process.argv[2] ?? '{}') as LoadPlan;
-const protocol = PROTOCOLS[plan.protocol];
-if (protocol === undefined) throw new Error(`no protocol ${plan.protocol}`);
+const protocol: Protocol = PROTOCOLS[plan.protocol];
 
 let state = 0x2545f491;
 function random(): number {
@@ -59,7 +58,7 @@ function nextRequest(): Buffer {
   issued += 1;
   const key = `key-${String(index).padStart(12, '0')}`;
   const read = random() / 2 ** 32 < plan.reads;
-  return read ? protocol!.get(key) : protocol!.set(key, values[issued % values.length] ?? Buffer.alloc(0));
+  return read ? protocol.get(key) : protocol.set(key, values[issued % values.length] ?? Buffer.alloc(0));
 }
 
 const latencies: number[] = [];
@@ -73,6 +72,8 @@ class Client {
   /** When each request in flight was sent, or was due. */
   readonly #since: number[] = [];
   #rest: Buffer = Buffer.alloc(0);
+  /** The reply to the protocol's greeting is yet to come. */
+  #greeting = protocol.greeting !== undefined;
   readonly done: Promise<void>;
   #finish: () => void = () => {};
 
@@ -88,6 +89,7 @@ class Client {
     this.#socket.on('end', () => {
       throw new Error(`the server at port ${port} closed the connection`);
     });
+    if (protocol.greeting !== undefined) this.#socket.write(protocol.greeting);
     if (plan.ratePerSecond === undefined) {
       this.#socket.once('connect', () => {
         for (let i = 0; i < plan.depth; i += 1) this.send(performance.now());
@@ -113,9 +115,13 @@ class Client {
     let at = 0;
     let answered = 0;
     for (;;) {
-      const length = at < bytes.length ? protocol!.replyLength(bytes, at) : 0;
+      const length = at < bytes.length ? protocol.replyLength(bytes, at) : 0;
       if (length === 0) break;
       at += length;
+      if (this.#greeting) {
+        this.#greeting = false;
+        continue;
+      }
       answered += 1;
       latencies.push(performance.now() - (this.#since.shift() ?? 0));
     }

@@ -1,6 +1,8 @@
 /** How the load generator speaks: request bytes, and where the first reply in received bytes ends. */
 
 export interface Protocol {
+  /** Sent first on every connection; it has one reply. */
+  readonly greeting?: Buffer;
   get(key: string): Buffer;
   set(key: string, value: Buffer): Buffer;
   /** Length of the reply that starts at `from`; 0 while it is incomplete. @throws Error on a reply that is a failure */
@@ -47,6 +49,9 @@ function base64(value: Buffer): string {
 const keyText = (key: string): string => Buffer.from(key, 'latin1').toString('base64');
 const HEAD_END = Buffer.from('\r\n\r\n');
 
+/** Coterie's bucket `strong`. */
+const respStrong: Protocol = { ...resp, greeting: Buffer.from('*2\r\n$6\r\nSELECT\r\n$6\r\nstrong\r\n', 'latin1') };
+
 /** etcd v3 by its JSON gateway; reads are serializable: any member answers from its own copy. */
 const etcd: Protocol = {
   get: (key) => post('/v3/kv/range', `{"key":"${keyText(key)}","serializable":true}`),
@@ -76,4 +81,7 @@ const http: Protocol = {
   replyLength: (bytes, from) => etcd.replyLength(bytes, from),
 };
 
-export const PROTOCOLS: Readonly<Record<string, Protocol>> = { resp, etcd, http };
+/** The same with linearizable reads, which the leader confirms with a majority. */
+const etcdLinearizable: Protocol = { ...etcd, get: (key) => post('/v3/kv/range', `{"key":"${keyText(key)}"}`) };
+
+export const PROTOCOLS = { resp, 'resp-strong': respStrong, etcd, 'etcd-linearizable': etcdLinearizable, http } as const;

@@ -68,6 +68,18 @@ export interface PlannedKey {
   readonly kind: KeyKind;
 }
 
+/** A strong bucket beside the other one, and who uses it. */
+export interface StrongPlan {
+  readonly r: number;
+  readonly w: number;
+  readonly keys: readonly string[];
+  readonly clients: number;
+  /** Operations of each client in the safety phase. */
+  readonly operations: number;
+  /** Each client sends several requests for one key at once through one node, as a pool of connections does. */
+  readonly pooled: boolean;
+}
+
 export interface Plan {
   readonly seed: number;
   readonly members: readonly { readonly name: string; readonly zone: string; readonly rack: string; readonly weight: number }[];
@@ -109,6 +121,7 @@ export interface Plan {
   readonly hintBytes: number;
   /** How long hints may wait before they are debt. */
   readonly hintOverdueMs: number;
+  readonly strong: StrongPlan | undefined;
 }
 
 /** Draws the plan of a seed. */
@@ -126,7 +139,7 @@ export function drawPlan(seed: number, dice: Dice): Plan {
   const destructive = [...faults].some((fault) => DESTRUCTIVE.has(fault));
   const powerLosses = faults.has('power-loss') || faults.has('cut-midway') || faults.has('zone-loss');
   const lossy = interval && powerLosses;
-  return {
+  const plan: Omit<Plan, 'strong' | 'lossBudget'> = {
     seed,
     members: Array.from({ length: size }, (_, at) => ({
       name: `node-${String(at + 1)}`,
@@ -156,7 +169,6 @@ export function drawPlan(seed: number, dice: Dice): Plan {
     valueBytes: dice.pick([40, 300, 2000]),
     faults,
     faultEveryMs: dice.pick([300, 800, 2000]),
-    lossBudget: w - 1,
     coveredW: destructive || lossy ? w : 1,
     overlapHolds: !lossy,
     // A node cannot stop cleanly on a full disk.
@@ -172,6 +184,23 @@ export function drawPlan(seed: number, dice: Dice): Plan {
     ]),
     hintBytes: dice.pick([3, 12, 1024]) * 1024,
     hintOverdueMs: dice.pick([1500, 6000, 3_600_000]),
+  };
+  // Drawn last, so that the rest of a seed's plan is what it was before there were strong buckets.
+  const strong = interval || dice.chance(0.5) ? undefined : drawStrong(n, destructive, dice);
+  return { ...plan, strong, lossBudget: Math.min(w, strong?.w ?? w) - 1 };
+}
+
+/** @param destructive disks are lost, which W = 1 does not cover */
+function drawStrong(n: number, destructive: boolean, dice: Dice): StrongPlan {
+  const w = n === 3 && dice.oneIn(3) ? 2 : dice.between(destructive ? 2 : 1, n);
+  const pooled = dice.oneIn(3);
+  return {
+    r: dice.oneIn(4) ? n : n - w + 1,
+    w,
+    keys: Array.from({ length: dice.between(1, 3) }, (_, at) => `strong-${String(at)}`),
+    clients: dice.between(2, 4),
+    operations: pooled ? dice.between(10, 20) : dice.between(20, 40),
+    pooled,
   };
 }
 

@@ -18,6 +18,9 @@
  * | one-observer DOWN | two-observers |
  * | rumour counted as a probe | two-observers |
  * | clock jump accepted | clock-bound |
+ * | strong read skips write-back when fewer than W hold the tag | linearizability |
+ * | tag reused by two writes of one coordinator | linearizability |
+ * | per-request R below the bucket's | linearizability |
  * | fsync retried after failure | disk-answers: the log misses frames that were told to be synced |
  * | Merkle root unchanged by damage | convergence |
  * | repair overwrites instead of merging | survival |
@@ -30,6 +33,8 @@
 
 import { crc32 } from 'node:zlib';
 import { decodeObject, encodeObject, readHeader } from '../../src/cluster/versioning/codec.ts';
+import { isRegister } from '../../src/cluster/versioning/register-codec.ts';
+import { counterOf, makeTag, type Tag } from '../../src/cluster/versioning/tag.ts';
 import type { Vfs, VfsFile } from '../../src/env/vfs.ts';
 import { SEGMENT_HEAD_BYTES } from '../../src/storage/wal/segment-header.ts';
 import type { Policies } from '../../src/runtime/policies.ts';
@@ -65,6 +70,8 @@ function isLog(path: string): boolean {
 
 /** The object as a repair that writes values anew passes it on: without their expiries. */
 function withoutExpiry(bytes: Uint8Array): Uint8Array {
+  // Strong keys have none.
+  if (isRegister(bytes)) return bytes;
   const object = decodeObject(bytes, crc32);
   const siblings = object.siblings.map((sibling) => {
     if (sibling.expireAtMs === 0) return sibling;
@@ -72,6 +79,17 @@ function withoutExpiry(bytes: Uint8Array): Uint8Array {
     return { ...sibling, expireAtMs: 0, edit: { ms: ms + 1, logical } };
   });
   return encodeObject({ ...object, siblings }, crc32);
+}
+
+/** A coordinator that believes its own write of a key to be the last one, and does not raise its tag for the next. */
+function tagsReused(): Policies['writeTag'] {
+  const last = new Map<string, Tag>();
+  return (key, counter, dot) => {
+    const before = last.get(key + dot.actor);
+    const tag = before !== undefined && counterOf(before) === counter - 1 ? before : makeTag(counter, dot);
+    last.set(key + dot.actor, tag);
+    return tag;
+  };
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -107,6 +125,17 @@ export const MUTANTS: readonly Mutant[] = [
       },
     }),
   },
+  {
+    name: 'strong read skips write-back when fewer than W hold the tag',
+    checker: 'linearizability',
+    seams: byPolicy({ writesBack: () => false }),
+  },
+  {
+    name: 'tag reused by two writes of one coordinator',
+    checker: 'linearizability',
+    seams: () => byPolicy({ writeTag: tagsReused() })(),
+  },
+  { name: "per-request R below the bucket's", checker: 'linearizability', seams: byPolicy({ refusesBelow: () => false }) },
   {
     name: 'torn tail accepted',
     checker: 'disk-answers',

@@ -13,7 +13,10 @@ import type { BucketDefinition } from '../cluster/ring/topology.ts';
 import { primaries } from '../cluster/ring/preference.ts';
 import { keyOfDiskKey, type PlacedKey, placeKey } from '../cluster/ring/token.ts';
 import { quorumKind, readQuorum, writeQuorum } from '../cluster/quorum/legality.ts';
+import { expireRefusal, refuseWeakening, strongReadQuorum, strongWriteQuorum } from '../cluster/quorum/strong-legality.ts';
 import { readDigest } from '../cluster/versioning/codec.ts';
+import { readTag } from '../cluster/versioning/register-codec.ts';
+import { NO_TAG } from '../cluster/versioning/tag.ts';
 import { Pending } from '../storage/engine.ts';
 import type { CoordinateKind } from '../transport/messages/coordinate.ts';
 import { Answer, type Sink } from './answer.ts';
@@ -31,10 +34,12 @@ import type {
   WriteResult,
 } from './kv.ts';
 import { cursorOfToken, TOKEN_BYTES, tokenOfCursor } from './listing.ts';
-import { NEVER_WRITTEN, ObjectRead, versionsIn } from './read-result.ts';
-import { type ReadAnswer, ReadOperation } from './read-operation.ts';
+import { NEVER_WRITTEN, ObjectRead, registerRead, versionsIn } from './read-result.ts';
+import { type ReadAnswer, ReadOperation, type ReadQuestion } from './read-operation.ts';
 import { checkCount, checkExpiry, checkKey, checkPair, timeoutOf } from './request-checks.ts';
 import { scanPage } from './scan-operation.ts';
+import { StrongReadOperation } from './strong-read-operation.ts';
+import { StrongRouter } from './strong-router.ts';
 import { operationIdOf, owned, type WriteAnswer, type WriteCommand } from './write-command.ts';
 import { WriteRouter } from './write-router.ts';
 
@@ -45,7 +50,7 @@ const FIRST_TOKEN = '\0'.repeat(TOKEN_BYTES);
 const MOST_ROUNDS = 16;
 
 /** Turns the content that a read ends with into the client's answer. */
-class ReadSink implements Sink<ReadAnswer> {
+class ReadSink implements Sink<Pick<ReadAnswer, 'bytes' | 'fallbacks'>> {
   readonly answer: Answer<ReadResult>;
   readonly #core: NodeCore;
   readonly #bucket: BucketDefinition;
@@ -58,14 +63,15 @@ class ReadSink implements Sink<ReadAnswer> {
     this.answer = new Answer(ended);
   }
 
-  succeed({ bytes, fallbacks }: ReadAnswer): void {
+  succeed({ bytes, fallbacks }: Pick<ReadAnswer, 'bytes' | 'fallbacks'>): void {
     if (bytes === undefined) {
       this.answer.succeed(NEVER_WRITTEN);
       return;
     }
     try {
       const { topology, clock } = this.#core;
-      this.answer.succeed(new ObjectRead(bytes, topology, this.#bucket, this.#key, clock.wallMs(), CHECKSUM, fallbacks));
+      if (this.#bucket.consistency === 'strong') this.answer.succeed(registerRead(bytes));
+      else this.answer.succeed(new ObjectRead(bytes, topology, this.#bucket, this.#key, clock.wallMs(), CHECKSUM, fallbacks));
     } catch (error) {
       const coded = asCoterieError(error);
       if (coded.code === 'INTERNAL') throw error;
@@ -100,8 +106,11 @@ export class ClientOperations {
     const { topology, limits, clock, admission, policies } = this.#core;
     const bucket = this.#bucketOf(bucketName);
     checkKey(key, limits);
-    const r = readQuorum(bucket, topology.N, options.r);
-    const sloppy = policies.countsFallbacks(quorumKind(bucket, options.quorum));
+    const strong = bucket.consistency === 'strong';
+    const r = strong
+      ? strongReadQuorum(bucket, topology.N, options.r, options.quorum, (asked, least) => policies.refusesBelow(asked, least))
+      : readQuorum(bucket, topology.N, options.r);
+    const sloppy = !strong && policies.countsFallbacks(quorumKind(options.quorum));
     const timeoutMs = timeoutOf(options.timeoutMs, limits);
     const startMs = clock.monotonicMs();
     admission.check(startMs);
@@ -122,7 +131,7 @@ export class ClientOperations {
     metrics.counts.reads.add();
     const { diskKey, partition } = placeKey(topology, bucket.id, key, this.#placed);
     const replicas = primaries(topology, partition);
-    if (replicas.length === 1 && replicas[0] === members.self && standing.countsInReads()) {
+    if (bucket.consistency !== 'strong' && replicas.length === 1 && replicas[0] === members.self && standing.countsInReads()) {
       const at = this.#readAlone(bucket, key, diskKey, startMs);
       if (at !== undefined) return at;
     }
@@ -135,14 +144,14 @@ export class ClientOperations {
       if (!inner) admission.ended(tookMs, error);
     });
     if (begun) {
-      new ReadOperation(this.#core, { diskKey, replicas, r, timeoutMs, sloppy }, sink).start();
+      this.#beginRead(bucket, { diskKey, replicas, r, timeoutMs, sloppy }, sink);
     } else {
       admission.wait({
         arrivedMs: startMs,
         deadlineMs: startMs + timeoutMs,
         begin: (leftMs) => {
           begun = true;
-          new ReadOperation(this.#core, { diskKey, replicas, r, timeoutMs: leftMs, sloppy }, sink).start();
+          this.#beginRead(bucket, { diskKey, replicas, r, timeoutMs: leftMs, sloppy }, sink);
         },
         refused: (error) => {
           sink.fail(error);
@@ -150,6 +159,20 @@ export class ClientOperations {
       });
     }
     return sink.answer.take();
+  }
+
+  #beginRead(bucket: BucketDefinition, question: ReadQuestion, sink: ReadSink): void {
+    if (bucket.consistency === 'strong') {
+      new StrongReadOperation(this.#core, { ...question, w: bucket.W }, sink).start();
+    } else {
+      new ReadOperation(this.#core, question, sink).start();
+    }
+  }
+
+  #beginWrite(command: WriteCommand, answer: Answer<WriteAnswer>): void {
+    const sink = this.#counting(answer);
+    if (command.bucket.consistency === 'strong') new StrongRouter(this.#core, command, sink).start();
+    else new WriteRouter(this.#core, command, sink).start();
   }
 
   put(bucketName: string, key: ByteString, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): Maybe<WriteResult> {
@@ -164,6 +187,8 @@ export class ClientOperations {
 
   expire(bucketName: string, key: ByteString, atMs: number, options: WriteOptions): Maybe<ExpireResult> {
     checkExpiry(atMs);
+    const bucket = this.#bucketOf(bucketName);
+    if (bucket.consistency === 'strong') throw expireRefusal(bucket);
     return this.#write('expire', bucketName, key, NO_BYTES, atMs, false, options);
   }
 
@@ -217,6 +242,8 @@ export class ClientOperations {
     const entry = await store.engine.get(diskKey);
     if (entry === undefined) return { versions: [], digest: undefined, bytes: undefined };
     const bytes = new Uint8Array(entry.value);
+    // A register in which nothing was written yet holds only proposals: there is no copy of anything.
+    if (bucket.consistency === 'strong' && readTag(bytes) === NO_TAG) return { versions: [], digest: undefined, bytes: undefined };
     return { versions: versionsIn(bytes, clock.wallMs(), CHECKSUM), digest: toHex(readDigest(bytes)), bytes };
   }
 
@@ -249,8 +276,12 @@ export class ClientOperations {
     const bucket = this.#bucketOf(bucketName);
     checkKey(key, limits);
     checkPair(key, value, limits);
-    const w = writeQuorum(bucket, topology.N, options.w);
-    const sloppy = policies.countsFallbacks(quorumKind(bucket, options.quorum));
+    const strong = bucket.consistency === 'strong';
+    const w = strong
+      ? strongWriteQuorum(bucket, topology.N, options.w, options.quorum, (asked, least) => policies.refusesBelow(asked, least))
+      : writeQuorum(bucket, topology.N, options.w);
+    if (strong) refuseWeakening(bucket, { context: options.context !== undefined, expiry: keepTtl || expireAtMs !== 0 });
+    const sloppy = !strong && policies.countsFallbacks(quorumKind(options.quorum));
     const timeoutMs = timeoutOf(options.timeoutMs, limits);
     const operationId = operationIdOf(options.operationId);
     // On the wire an empty context means none, and none means a blind write.
@@ -285,7 +316,7 @@ export class ClientOperations {
       admission.ended(tookMs, error);
     });
     if (begun) {
-      new WriteRouter(this.#core, command, this.#counting(answer)).start();
+      this.#beginWrite(command, answer);
     } else {
       const waiting = owned(command);
       admission.wait({
@@ -293,7 +324,7 @@ export class ClientOperations {
         deadlineMs: startMs + timeoutMs,
         begin: (leftMs) => {
           begun = true;
-          new WriteRouter(this.#core, { ...waiting, timeoutMs: leftMs }, this.#counting(answer)).start();
+          this.#beginWrite({ ...waiting, timeoutMs: leftMs }, answer);
         },
         refused: (error) => {
           metrics.counts.writesFailed.add();

@@ -5,6 +5,7 @@ import { crc32 } from 'node:zlib';
 import type { Checksum } from '../base/hash.ts';
 import type { Clock } from '../env/clock.ts';
 import type { StandInActor } from '../cluster/handoff/stand-in-actor.ts';
+import type { Random } from '../env/random.ts';
 import type { Topology } from '../cluster/ring/topology.ts';
 import type { HotEncoder } from '../transport/messages/hot-encoder.ts';
 import type { Transport } from '../transport/transport.ts';
@@ -19,6 +20,7 @@ import type { Members } from './members.ts';
 import type { NodeMetrics } from './node-metrics.ts';
 import type { NodeLimits } from './options.ts';
 import type { Policies } from './policies.ts';
+import type { Registers } from './registers.ts';
 import type { Standing } from './standing.ts';
 import type { TimerWheel } from './timer-wheel.ts';
 
@@ -34,6 +36,7 @@ export interface NodeCore {
   readonly fallbacks: Fallbacks;
   /** Mints the dots of what this node coordinates as a fallback. */
   readonly standIn: StandInActor;
+  readonly registers: Registers;
   readonly leases: Leases;
   readonly transport: Transport;
   readonly encoder: HotEncoder;
@@ -43,6 +46,7 @@ export interface NodeCore {
   readonly wheel: TimerWheel;
   readonly admission: Admission;
   readonly clock: Clock;
+  readonly random: Random;
   readonly policies: Policies;
   readonly limits: NodeLimits;
   readonly metrics: NodeMetrics;

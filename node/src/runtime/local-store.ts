@@ -15,6 +15,7 @@ import { type ObjectHeader, readHeader } from '../cluster/versioning/codec.ts';
 import type { HashTrees } from '../cluster/repair/hash-trees.ts';
 import type { Leases } from './leases.ts';
 import type { Policies } from './policies.ts';
+import { UndurableKeys } from './undurable.ts';
 
 export type Done = (error: CoterieError | undefined) => void;
 
@@ -28,6 +29,8 @@ export class LocalStore {
   readonly #leases: Times;
   readonly #policies: Policies;
   readonly #trees: Changes | undefined;
+  /** Of strong buckets only: the others tell what is in memory. */
+  readonly #undurableKeys = new UndurableKeys();
   /** Writes that the engine has not called durable yet. */
   #undurable = 0;
   /** A write failed: what is in memory may never become durable. */
@@ -88,7 +91,8 @@ export class LocalStore {
    * Stores an object that holds the present copy, `before` (undefined where there is none), which was read in this turn. `before` and `bytes` are
    * borrowed until the call returns.
    */
-  put(key: ByteString, before: Uint8Array | undefined, bytes: Uint8Array, header: ObjectHeader, done: Done): void {
+  put(key: ByteString, before: Uint8Array | undefined, bytes: Uint8Array, header: ObjectHeader, whenDurable: Done): void {
+    const done = header.register ? this.#undurableKeys.begin(key, whenDurable) : whenDurable;
     const { engine } = this;
     const { sequence } = engine;
     // First, because the engine may seal its memtable within the call.
@@ -103,6 +107,23 @@ export class LocalStore {
     } finally {
       // Refused without effect.
       if (engine.sequence === sequence) this.#trees?.replace(key, bytes, before);
+    }
+  }
+
+  /**
+   * Runs `done` once the copy of a strong bucket's key is durable, at once where it is. `bytes` is the present copy, borrowed until the call
+   * returns; a copy whose write failed is written again.
+   */
+  whenDurable(key: ByteString, bytes: Uint8Array, done: Done): void {
+    switch (this.#undurableKeys.of(key)) {
+      case 'durable':
+        done(undefined);
+        return;
+      case 'open':
+        this.#undurableKeys.wait(key, done);
+        return;
+      case 'failed':
+        this.put(key, bytes, bytes, readHeader(bytes), done);
     }
   }
 

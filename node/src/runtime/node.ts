@@ -57,10 +57,12 @@ import { type CountName, observeMembers, registerMetrics } from './node-metrics.
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS, mostOperations, type NodeOptions } from './options.ts';
 import { PeerPolicy } from './peer-policy.ts';
 import { SHIPPED_POLICIES } from './policies.ts';
+import { Registers } from './registers.ts';
 import { LocalTrees } from './repair/local-trees.ts';
 import { Repair } from './repair/repair.ts';
 import { Replica } from './replica.ts';
 import { Standing } from './standing.ts';
+import { StrongReplica } from './strong-replica.ts';
 import { dataDirectory, findIdentity, lockDirectory } from './store-directory.ts';
 import { Synchroniser } from './synchroniser.ts';
 import { TimerWheel } from './timer-wheel.ts';
@@ -125,13 +127,21 @@ export class CoterieNode implements KvNode {
       log.log('warn', event, fields);
     };
     const policies = { ...SHIPPED_POLICIES, ...options.policies };
+    const interval = options.engine?.fsync?.kind === 'interval';
+    const firm = topology.buckets.find((bucket) => bucket.consistency === 'strong');
+    if (interval && firm !== undefined) {
+      throw new CoterieError(
+        'SETTING_INVALID',
+        `bucket ${firm.name} is strong, and so needs fsync: always; with fsync: interval, power lost at several nodes takes acknowledged writes along`,
+      );
+    }
     const members = new Members(topology, name);
     const lock = await lockDirectory(vfs, directory);
     try {
       const { identity: last, lost } = await findIdentity(options, (drawn) => policies.newStoreId(drawn, name));
       if (lost !== undefined) warn('data-lost', { store: lost });
       const draw = { nonce: random.u32(), actorEpoch: random.u32() };
-      const mayForget = options.engine?.fsync?.kind === 'interval' && topology.N > 1;
+      const mayForget = interval && topology.N > 1;
       const begun = beginBoot(last, draw, { nowMs: clock.wallMs(), timeLeaseMs: timings.timeLeaseMs, mayForget });
       const actor = policies.bootActor({ actorEpoch: begun.actorEpoch, counter: begun.counterUsed });
       const file = new IdentityFile(vfs, directory, last);
@@ -236,14 +246,16 @@ export class CoterieNode implements KvNode {
         },
       });
       const bounds = { operations: mostOperations(limits), waiting: limits.waiting };
+      const store = new LocalStore(engine, leases, policies, trees?.trees);
       const core: NodeCore = {
         topology,
         members,
         standing,
-        store: new LocalStore(engine, leases, policies, trees?.trees),
+        store,
         hints: hinting.store,
         fallbacks: hinting.fallbacks,
         standIn: hinting.standIn,
+        registers: new Registers(store, standing),
         leases,
         transport,
         encoder: new HotEncoder(),
@@ -251,6 +263,7 @@ export class CoterieNode implements KvNode {
         pace,
         wheel: new TimerWheel(clock, TICK_MS),
         clock,
+        random,
         policies,
         limits,
         admission: new Admission({ clock, bounds, metrics, policies }),
@@ -379,7 +392,9 @@ export class CoterieNode implements KvNode {
   async start(): Promise<void> {
     const { core, policy, options } = this.#parts;
     const { transport, topology, members, standing } = core;
-    new Replica(core).serve();
+    const replica = new Replica(core);
+    replica.serve();
+    new StrongReplica(core, replica).serve();
     policy.serve(transport);
     transport.handle(MESSAGE.list, (request) => {
       const question = decodeListQuestion(request.payload);

@@ -22,15 +22,21 @@
  * - `countsFallbacks`: "fallback counted in a strict quorum" answers true.
  * - `overdue`: "hint dropped by age" drops the hints.
  * - `spendsStandIn`: answering false shows what becomes of a write whose hint is gone (test/runtime/handoff.test.ts).
+ * - `writesBack`: "strong read skips write-back when fewer than W hold the tag" answers false; the read then answers what one replica holds.
+ * - `writeTag`: "tag reused by two writes of one coordinator" answers the tag of the coordinator's last write of the key.
+ * - `refusesBelow`: "per-request R below the bucket's" answers false.
  */
 
 import { crc32 } from 'node:zlib';
 import { MAX_AHEAD_MS } from '../cluster/versioning/hlc.ts';
 
+import type { ByteString } from '../base/bytes.ts';
 import type { MemberName, PartitionId, StoreId } from '../base/ids.ts';
 import type { Backlog } from '../cluster/handoff/hint-index.ts';
 import type { QuorumKind } from '../cluster/quorum/legality.ts';
+import type { Dot } from '../cluster/versioning/object.ts';
 import { type Reconciled, reconcileEncoded } from '../cluster/versioning/reconcile.ts';
+import { makeTag, type Tag } from '../cluster/versioning/tag.ts';
 import type { Operation } from '../cluster/versioning/update.ts';
 import type { Hint, HintPage } from './hint-scan.ts';
 
@@ -87,6 +93,12 @@ export interface Policies {
   overdue(book: DebtBook, backlog: Backlog, reason: string): void;
   /** Whether dropping a hint ends the actor that minted into it (cluster/handoff/stand-in-actor.ts). */
   spendsStandIn(): boolean;
+  /** Whether a strong read brings what it answers to replicas that hold less, and waits until W hold it. */
+  writesBack(): boolean;
+  /** The tag of a strong write of the disk key `key`: above what R replicas have, and with the dot unlike all others. */
+  writeTag(key: ByteString, counter: number, dot: Dot): Tag;
+  /** Whether a request's R or W is refused in a strong bucket that needs `least`. */
+  refusesBelow(asked: number, least: number): boolean;
 }
 
 export const SHIPPED_POLICIES: Policies = {
@@ -111,4 +123,7 @@ export const SHIPPED_POLICIES: Policies = {
     book.owe(partition, slot, reason);
   },
   spendsStandIn: () => true,
+  writesBack: () => true,
+  writeTag: (_key, counter, dot) => makeTag(counter, dot),
+  refusesBelow: (asked, least) => asked < least,
 };

@@ -5,8 +5,10 @@ import type { Checksum } from '../base/hash.ts';
 import type { BucketDefinition, Topology } from '../cluster/ring/topology.ts';
 import { decodeObject } from '../cluster/versioning/codec.ts';
 import { tokenOf } from '../cluster/versioning/context.ts';
+import { NO_TIME } from '../cluster/versioning/hlc.ts';
 import { peekVersion } from '../cluster/versioning/peek.ts';
 import { isExpired, present, type PresentedVersion } from '../cluster/versioning/present.ts';
+import { readValue } from '../cluster/versioning/register-codec.ts';
 import type { ReadResult } from './kv.ts';
 
 const NOTHING: readonly PresentedVersion[] = [];
@@ -66,3 +68,9 @@ export class ObjectRead implements ReadResult {
 }
 
 export const NEVER_WRITTEN: ReadResult = { versions: NOTHING, context: undefined };
+
+/** What is read of a strong key: its value, and never a context. @throws CoterieError DATA_DAMAGED */
+export function registerRead(bytes: Uint8Array): ReadResult {
+  const value = readValue(bytes);
+  return value === undefined ? NEVER_WRITTEN : { versions: [{ value, expireAtMs: 0, time: NO_TIME }], context: undefined };
+}

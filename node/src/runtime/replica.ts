@@ -17,6 +17,7 @@ import { decodeReadRequest, decodeWriteRequest } from '../transport/messages/rep
 import type { IncomingRequest } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
+import { StrongWriteOperation } from './strong-write-operation.ts';
 import type { WriteAnswer, WriteCommand } from './write-command.ts';
 import { WriteOperation } from './write-operation.ts';
 
@@ -36,27 +37,27 @@ export class Replica {
   serve(): void {
     const { transport } = this.#core;
     transport.handle(MESSAGE.readValue, (request) => {
-      this.#admit(request, false, this.#readValue);
+      this.admit(request, false, this.#readValue);
     });
     transport.handle(MESSAGE.readDigest, (request) => {
-      this.#admit(request, false, this.#readDigest);
+      this.admit(request, false, this.#readDigest);
     });
     transport.handle(MESSAGE.write, (request) => {
-      this.#admit(request, false, this.#write);
+      this.admit(request, false, this.#write);
     });
     transport.handle(MESSAGE.hint, (request) => {
-      this.#admit(request, false, this.#hint);
+      this.admit(request, false, this.#hint);
     });
     transport.handle(MESSAGE.readHint, (request) => {
-      this.#admit(request, false, this.#readHint);
+      this.admit(request, false, this.#readHint);
     });
     transport.handle(MESSAGE.coordinate, (request) => {
-      this.#admit(request, true, this.#coordinate);
+      this.admit(request, true, this.#coordinate);
     });
   }
 
-  /** Refuses, undecoded, what there is no room or no time for. */
-  #admit(request: IncomingRequest, forwarded: boolean, handle: (request: IncomingRequest, ended: () => void) => void): void {
+  /** Refuses, undecoded, what there is no room or no time for. `handle` calls `ended` once it has answered. */
+  admit(request: IncomingRequest, forwarded: boolean, handle: (request: IncomingRequest, ended: () => void) => void): void {
     const { limits, metrics, admission } = this.#core;
     if (this.#underWay >= limits.peerRequests || !admission.admitsPeer(forwarded)) {
       metrics.counts.replicaRefusals.add();
@@ -94,7 +95,7 @@ export class Replica {
   #read(request: IncomingRequest, ended: () => void, encode: (bytes: Uint8Array | undefined) => Uint8Array): void {
     const { store, metrics } = this.#core;
     metrics.counts.replicaReads.add();
-    const key = this.#ownKey(request, ended, decodeReadRequest(request.payload));
+    const key = this.ownKey(request, ended, decodeReadRequest(request.payload));
     if (key === undefined) return;
     store.read(
       key,
@@ -104,7 +105,7 @@ export class Replica {
       },
       (error) => {
         if (error.code === 'DATA_DAMAGED') metrics.counts.damagedReads.add();
-        this.#fail(request, error);
+        this.fail(request, error);
         ended();
       },
     );
@@ -114,10 +115,10 @@ export class Replica {
     const { store, encoder, metrics } = this.#core;
     metrics.counts.replicaWrites.add();
     const { key, object } = decodeWriteRequest(request.payload);
-    if (this.#ownKey(request, ended, key) === undefined) return;
+    if (this.ownKey(request, ended, key) === undefined) return;
     store.merge(key, object, (error) => {
       if (error === undefined) request.reply(encoder.writeReply());
-      else this.#fail(request, error);
+      else this.fail(request, error);
       ended();
     });
   };
@@ -129,14 +130,14 @@ export class Replica {
     const replicas = primaries(topology, partitionOfDiskKey(topology, key));
     if (replicas.includes(members.self) || slot >= replicas.length || w < 1 || w > replicas.length) {
       const why = 'it is a primary of the key itself, or the slot or W is out of range';
-      this.#fail(request, new CoterieError('REQUEST_INVALID', `this node cannot keep the hint: ${why}`, { outcome: 'none' }));
+      this.fail(request, new CoterieError('REQUEST_INVALID', `this node cannot keep the hint: ${why}`, { outcome: 'none' }));
       ended();
       return;
     }
     hints.merge(slot, key, object, w, (error) => {
       metrics.counts[error === undefined ? 'hintsTaken' : 'hintsRefused'].add();
       if (error === undefined) request.reply(encoder.writeReply());
-      else this.#fail(request, error);
+      else this.fail(request, error);
       ended();
     });
   };
@@ -150,7 +151,7 @@ export class Replica {
         ended();
       },
       (error) => {
-        this.#fail(request, error);
+        this.fail(request, error);
         ended();
       },
     );
@@ -167,7 +168,8 @@ export class Replica {
     }
     const { diskKey, partition } = placeKey(topology, definition.id, key);
     const replicas = primaries(topology, partition);
-    if ((!sloppy && !replicas.includes(members.self)) || w < 1 || w > replicas.length) {
+    const standsIn = sloppy && definition.consistency === 'eventual';
+    if ((!standsIn && !replicas.includes(members.self)) || w < 1 || w > replicas.length) {
       request.fail('REQUEST_INVALID', 'this node cannot coordinate the write: it is no primary of the key, or W is out of range', 'none');
       ended();
       return;
@@ -194,24 +196,29 @@ export class Replica {
         ended();
       },
       fail: (error) => {
-        this.#fail(request, error);
+        this.fail(request, error);
         ended();
       },
     };
-    new WriteOperation(this.#core, command, sink).start();
+    const operation =
+      definition.consistency === 'strong'
+        ? new StrongWriteOperation(this.#core, command, sink)
+        : new WriteOperation(this.#core, command, sink);
+    operation.start();
   };
 
   /** The key, where this node is a primary of it; else the request has been refused. */
-  #ownKey(request: IncomingRequest, ended: () => void, key: ByteString): ByteString | undefined {
+  ownKey(request: IncomingRequest, ended: () => void, key: ByteString): ByteString | undefined {
     const { topology, members } = this.#core;
     if (primaries(topology, partitionOfDiskKey(topology, key)).includes(members.self)) return key;
     const bucket = bucketOfDiskKey(key);
-    this.#fail(request, new CoterieError('REQUEST_INVALID', `no primary of this key of bucket ${String(bucket)}`, { outcome: 'none' }));
+    this.fail(request, new CoterieError('REQUEST_INVALID', `no primary of this key of bucket ${String(bucket)}`, { outcome: 'none' }));
     ended();
     return undefined;
   }
 
-  #fail(request: IncomingRequest, error: CoterieError): void {
+  /** Answers a request with its failure. */
+  fail(request: IncomingRequest, error: CoterieError): void {
     this.#core.metrics.counts.replicaRefusals.add();
     request.fail(error.code, error.message, error.outcome ?? 'unknown');
   }

@@ -16,7 +16,7 @@ import type { WriteAnswer, WriteCommand } from './write-command.ts';
 import { WriteOperation } from './write-operation.ts';
 
 /** Refusals that another primary may not share. */
-const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+export const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'NOT_SYNCHRONISED',
   'NO_QUORUM',
   'CLOCK_SKEW',
@@ -30,7 +30,7 @@ const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 /** What an ambiguous end of a forward is called. */
-const DOUBTFUL: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['PEER_UNREACHABLE', 'CLOSED', 'CANCELLED', 'TIMEOUT', 'INTERNAL']);
+export const DOUBTFUL: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['PEER_UNREACHABLE', 'CLOSED', 'CANCELLED', 'TIMEOUT', 'INTERNAL']);
 
 /** The position of the lowest bit of a mask that has one. */
 function lowestBit(mask: number): number {

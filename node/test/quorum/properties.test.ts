@@ -5,6 +5,7 @@ import fc from 'fast-check';
 
 import type { CoterieError, ErrorCode } from '../../src/base/errors.ts';
 import { quorumKind, type QuorumKind, readQuorum, writeQuorum } from '../../src/cluster/quorum/legality.ts';
+import { expireRefusal, refuseWeakening, strongReadQuorum, strongWriteQuorum } from '../../src/cluster/quorum/strong-legality.ts';
 import { type Content, NEVER_WRITTEN, newRead, type ReadEvent, type ReadOut, readStep } from '../../src/cluster/quorum/read.ts';
 import { acknowledged, bits, newWrite, writeStep } from '../../src/cluster/quorum/write.ts';
 import { bucketId } from '../../src/base/ids.ts';
@@ -187,20 +188,32 @@ describe('legality', () => {
     }
   });
 
-  test('an eventual bucket is sloppy unless asked to be strict; a strong one is strict, and refuses sloppy', () => {
-    expect([undefined, 'sloppy', 'strict'].map((kind) => quorumKind(bucket('eventual'), kind as QuorumKind))).toEqual([
+  test('an eventual bucket is sloppy unless asked to be strict', () => {
+    expect([undefined, 'sloppy', 'strict'].map((kind) => quorumKind(kind as QuorumKind | undefined))).toEqual([
       'sloppy',
       'sloppy',
       'strict',
     ]);
-    expect([undefined, 'strict'].map((kind) => quorumKind(bucket('strong'), kind as QuorumKind))).toEqual(['strict', 'strict']);
-    expect(code(() => Number(quorumKind(bucket('strong'), 'sloppy')))).toBe('UNSUPPORTED');
   });
 
-  test('a strong bucket refuses less than its own, and for now everything else', () => {
-    expect(code(() => readQuorum(bucket('strong'), 3, 1))).toBe('QUORUM_INVALID');
-    expect(code(() => writeQuorum(bucket('strong'), 3, 1))).toBe('QUORUM_INVALID');
-    expect(code(() => readQuorum(bucket('strong'), 3, 3))).toBe('UNSUPPORTED');
-    expect(code(() => writeQuorum(bucket('strong'), 3, undefined))).toBe('UNSUPPORTED');
+  test('a strong bucket refuses less than its own, sloppy quorums, contexts and expiry, each by name', () => {
+    const strong = bucket('strong');
+    const below = (asked: number, least: number): boolean => asked < least;
+    expect([undefined, 2, 3].map((r) => strongReadQuorum(strong, 3, r, undefined, below))).toEqual([2, 2, 3]);
+    expect([undefined, 2, 3].map((w) => strongWriteQuorum(strong, 3, w, 'strict', below))).toEqual([2, 2, 3]);
+    for (const bad of [0, 1, 4, 2.5, Number.NaN]) {
+      expect(code(() => strongReadQuorum(strong, 3, bad, undefined, below))).toBe('QUORUM_INVALID');
+      expect(code(() => strongWriteQuorum(strong, 3, bad, undefined, below))).toBe('QUORUM_INVALID');
+    }
+    expect(() => strongReadQuorum(strong, 3, 1, undefined, below)).toThrow(/strong: r may not be below the bucket's 2, and 1 is/);
+    expect(() => strongReadQuorum(strong, 3, 2, 'sloppy', below)).toThrow(/strong: quorum=sloppy/);
+    expect(() => strongWriteQuorum(strong, 3, 2, 'sloppy', below)).toThrow(/strong: quorum=sloppy/);
+    expect(() => {
+      refuseWeakening(strong, { context: true, expiry: false });
+    }).toThrow(/strong: contexts/);
+    expect(() => {
+      refuseWeakening(strong, { context: false, expiry: true });
+    }).toThrow(/strong: TTLs and KEEPTTL/);
+    expect(expireRefusal(strong).message).toMatch(/strong: EXPIRE and its kin, and PERSIST/);
   });
 });

@@ -21,6 +21,7 @@ import {
   type WriteState,
   writeStep,
 } from '../../src/cluster/quorum/write.ts';
+import { StrongReadTranscript, StrongWriteTranscript } from './strong-transcripts.ts';
 import { fields, play, transcripts } from './transcript.ts';
 
 const DATA = new URL('testdata/', import.meta.url);
@@ -215,9 +216,15 @@ class GatherTranscript implements GatherOut {
   }
 }
 
-const MACHINES = { read: ReadTranscript, write: WriteTranscript, gather: GatherTranscript } as const;
+const MACHINES = {
+  read: ReadTranscript,
+  write: WriteTranscript,
+  gather: GatherTranscript,
+  'strong-read': StrongReadTranscript,
+  'strong-write': StrongWriteTranscript,
+} as const;
 
-for (const machine of ['read', 'write', 'gather'] as const) {
+for (const machine of ['read', 'write', 'gather', 'strong-read', 'strong-write'] as const) {
   describe(machine, () => {
     for (const name of transcripts(DATA, machine)) {
       test(name, () => {

@@ -4,6 +4,7 @@
  */
 
 import type { KvNode, PutExpiry, ReadResult, Version, WriteOptions, WriteResult } from '../../src/runtime/kv.ts';
+import { STRONG_BUCKET } from '../../sim/clients/strong-client.ts';
 import type { NodeOptions } from '../../src/runtime/options.ts';
 
 interface Live {
@@ -110,7 +111,11 @@ export class PerfectStore {
           if (newest !== undefined) newest.expireAtMs = atMs;
           return { changed: newest !== undefined };
         }),
-      scan: () => Promise.resolve({ cursor: '0', keys: [...this.#keys.keys()].filter((key) => live(key).length > 0) }),
+      // The keys of the two buckets have different names.
+      scan: (bucket) => {
+        const listed = (key: string): boolean => key.startsWith('strong') === (bucket === STRONG_BUCKET) && live(key).length > 0;
+        return Promise.resolve({ cursor: '0', keys: [...this.#keys.keys()].filter(listed) });
+      },
       count: () => Promise.resolve(this.#keys.size),
       refusal: () => undefined,
       local: () => Promise.resolve({ versions: [], digest: undefined, bytes: undefined }),

@@ -21,11 +21,21 @@ describe('plans', () => {
 
   test('lose fewer disks at once than W, and demand then what W covers', () => {
     for (const plan of PLANS) {
-      expect(plan.lossBudget).toBe(plan.w - 1);
+      expect(plan.lossBudget).toBe(Math.min(plan.w, plan.strong?.w ?? plan.w) - 1);
       if (!has(plan, ...DESTRUCTIVE)) continue;
       expect(plan.w).toBeGreaterThan(1);
       expect(plan.coveredW).toBe(plan.w);
+      if (plan.strong !== undefined) expect(plan.strong.w).toBeGreaterThan(1);
     }
+  });
+
+  test('have strong buckets in a share of seeds, never without fsync, with every pair of R and W that overlaps', () => {
+    const strong = PLANS.filter((plan) => plan.strong !== undefined);
+    expect(strong.length).toBeGreaterThan(300);
+    expect(strong.every((plan) => plan.fsync.kind === 'always')).toBe(true);
+    const pairs = new Set(strong.map(({ n, strong: bucket }) => `${String(n)} ${String(bucket?.r)} ${String(bucket?.w)}`));
+    for (const { n, strong: bucket } of strong) expect((bucket?.r ?? 0) + (bucket?.w ?? 0)).toBeGreaterThan(n);
+    expect(pairs).toEqual(new Set(['1 1 1', '2 1 2', '2 2 1', '2 2 2', '3 1 3', '3 2 2', '3 3 1', '3 3 2', '3 3 3']));
   });
 
   test('with fsync each interval, lose power within the budget only', () => {

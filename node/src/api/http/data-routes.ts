@@ -71,14 +71,14 @@ function read(ctx: Context, node: DataNode): Promise<void> | void {
 function answerRead(ctx: Context, { versions, context, fallbacks = 0 }: ReadResult): void {
   const token = context === undefined ? undefined : contextToText(context);
   const newest = versions[0];
-  if (newest !== undefined && token !== undefined && versions.length === 1) {
+  if (newest !== undefined && versions.length === 1) {
     answerValue(ctx, newest, token, fallbacks);
     return;
   }
   if (fallbacks > 0) ctx.set(FALLBACKS_HEADER, String(fallbacks));
   if (token !== undefined) ctx.set(CONTEXT_HEADER, token);
   if (newest === undefined) {
-    const text = context === undefined ? 'the key was never written' : 'the key is deleted or expired';
+    const text = context === undefined ? 'the key has no value' : 'the key is deleted or expired';
     answerProblem(ctx, new CoterieError('NOT_FOUND', text));
     return;
   }
@@ -101,9 +101,10 @@ function answerRead(ctx: Context, { versions, context, fallbacks = 0 }: ReadResu
  * One value, past Koa's own way of responding: head and value leave as one string in one write, where a buffer would be a second chunk. The
  * string is also the copy that outlasts the turn for which the value is borrowed.
  */
-function answerValue(ctx: Context, { value, expireAtMs }: Version, token: string, fallbacks: number): void {
+function answerValue(ctx: Context, { value, expireAtMs }: Version, token: string | undefined, fallbacks: number): void {
   const text = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
-  const head = ['Content-Type', 'application/octet-stream', 'Content-Length', String(text.length), CONTEXT_HEADER, token];
+  const head = ['Content-Type', 'application/octet-stream', 'Content-Length', String(text.length)];
+  if (token !== undefined) head.push(CONTEXT_HEADER, token);
   if (expireAtMs !== 0) head.push(EXPIRY_HEADER, String(expireAtMs));
   if (fallbacks > 0) head.push(FALLBACKS_HEADER, String(fallbacks));
   ctx.respond = false;

@@ -19,7 +19,7 @@ const DEV: CommandHelp = {
     { name: 'nodes', value: 'COUNT', about: `Nodes, 1 to ${MOST_NODES} (5)` },
     { name: 'zones', value: 'COUNT', about: 'Zones they are spread over (3)' },
     { name: 'replicas', value: 'N', about: 'Copies of each key (3, or as many as there are nodes)' },
-    { name: 'buckets', value: 'NAME,…', about: 'Buckets to make beside default (none)' },
+    { name: 'buckets', value: 'NAME,…', about: 'Buckets to make beside default and strong (none)' },
     { name: 'data', value: 'DIRECTORY', about: 'Where the cluster lives (./.coterie)' },
     { name: 'ports', value: 'fixed|free', about: 'fixed: node i at 6400+i, 8400+i, 7400+i; free: any free ports (fixed)' },
     { name: 'fsync', value: 'always|interval', about: 'When a write counts as durable (always)' },
@@ -43,6 +43,7 @@ function requestOf(flags: ParsedFlags): DevRequest {
     zones,
     replicas: wholeFlag(flags, 'replicas', 1, MOST_NODES),
     buckets: (textFlag(flags, 'buckets') ?? '').split(',').filter((name) => name !== ''),
+    strong: textFlag(flags, 'fsync') !== 'interval',
     freePorts: ports === 'free',
   };
 }

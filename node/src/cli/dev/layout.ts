@@ -23,11 +23,14 @@ export interface DevRequest {
   readonly replicas: number | undefined;
   /** Buckets beside `default`; only when the cluster is made. */
   readonly buckets: readonly string[];
+  /** Whether a bucket named `strong` is made too: it needs `fsync: always`. */
+  readonly strong: boolean;
   /** Free ports instead of 6400+i, 8400+i, 7400+i. */
   readonly freePorts: boolean;
 }
 
 const HOST = '127.0.0.1';
+const STRONG = 'strong';
 const BASES = { respPort: 6400, httpPort: 8400, peerPort: 7400 } as const;
 
 export function topologyPath(directory: string): string {
@@ -76,7 +79,7 @@ async function newTopology(request: DevRequest): Promise<Topology> {
     tokenSeed: randomHex(8),
     N,
     Q: DEFAULT_PARTITIONS,
-    buckets: ['default', ...request.buckets].map((name, index) => majorityBucket(name, index, N)),
+    buckets: bucketsOf(request, N),
     members: Array.from({ length: nodes }, (_, index) => ({
       name: memberName(`node-${index + 1}`),
       address: {
@@ -90,6 +93,12 @@ async function newTopology(request: DevRequest): Promise<Topology> {
       weight: 1,
     })),
   });
+}
+
+function bucketsOf({ buckets, strong }: DevRequest, N: number): BucketDefinition[] {
+  const made = ['default', ...buckets].map((name, index) => majorityBucket(name, index, N));
+  if (!strong || buckets.includes(STRONG)) return made;
+  return [...made, { ...majorityBucket(STRONG, made.length, N), consistency: 'strong' }];
 }
 
 /** A bucket whose reads and writes overlap: R and W are majorities of N. */

@@ -2,7 +2,7 @@
  * Which quorums may be asked for. N, R and W are the Dynamo paper's: replicas, answers a read waits for, durable acknowledgements a write
  * waits for.
  *
- * Invariant: an operation that passed these checks has 1 <= R, W <= N, and goes to an eventual bucket.
+ * Invariant: an operation that passed these checks has 1 <= R, W <= N. (Strong buckets, in which only primaries count: strong-legality.ts.)
  */
 
 import { CoterieError } from '../../base/errors.ts';
@@ -11,29 +11,20 @@ import type { BucketDefinition } from '../ring/topology.ts';
 /** Whether only primaries count, or fallbacks that stand in for unhealthy ones too. */
 export type QuorumKind = 'strict' | 'sloppy';
 
-/**
- * The kind of an operation's quorum: in an eventual bucket sloppy unless the request says otherwise, in a strong one always strict.
- *
- * @throws CoterieError UNSUPPORTED
- */
-export function quorumKind(bucket: BucketDefinition, asked: QuorumKind | undefined): QuorumKind {
-  if (bucket.consistency === 'eventual') return asked ?? 'sloppy';
-  if (asked === 'sloppy') {
-    throw new CoterieError('UNSUPPORTED', `bucket ${bucket.name} is strong: only primaries count there, quorum=sloppy is not offered`);
-  }
-  return 'strict';
+/** The kind of an operation's quorum in an eventual bucket: sloppy unless the request says otherwise. */
+export function quorumKind(asked: QuorumKind | undefined): QuorumKind {
+  return asked ?? 'sloppy';
 }
 
 /**
  * The R of a read.
  *
  * @param asked what the request names; the bucket's when undefined
- * @throws CoterieError QUORUM_INVALID, UNSUPPORTED
+ * @throws CoterieError QUORUM_INVALID
  */
 export function readQuorum(bucket: BucketDefinition, n: number, asked: number | undefined): number {
   const r = asked ?? bucket.R;
   if (asked !== undefined) checkRange('r', asked, n);
-  if (bucket.consistency === 'strong') refuseStrong(bucket, 'r', r, bucket.R);
   return r;
 }
 
@@ -41,28 +32,17 @@ export function readQuorum(bucket: BucketDefinition, n: number, asked: number | 
  * The W of a write.
  *
  * @param asked what the request names; the bucket's when undefined
- * @throws CoterieError QUORUM_INVALID, UNSUPPORTED
+ * @throws CoterieError QUORUM_INVALID
  */
 export function writeQuorum(bucket: BucketDefinition, n: number, asked: number | undefined): number {
   const w = asked ?? bucket.W;
   if (asked !== undefined) checkRange('w', asked, n);
-  if (bucket.consistency === 'strong') refuseStrong(bucket, 'w', w, bucket.W);
   return w;
 }
 
 function checkRange(name: 'r' | 'w', value: number, n: number): void {
   if (Number.isInteger(value) && value >= 1 && value <= n) return;
   throw new CoterieError('QUORUM_INVALID', `${name} must be a whole number from 1 to ${String(n)} (the cluster's N), not ${String(value)}`);
-}
-
-function refuseStrong(bucket: BucketDefinition, name: 'r' | 'w', value: number, least: number): never {
-  if (value < least) {
-    throw new CoterieError(
-      'QUORUM_INVALID',
-      `bucket ${bucket.name} is strong: ${name} may not be below the bucket's ${String(least)}, and ${String(value)} is`,
-    );
-  }
-  throw new CoterieError('UNSUPPORTED', `bucket ${bucket.name} is strong: this version does not offer operations on strong buckets yet`);
 }
 
 /**

@@ -86,6 +86,9 @@ function readBucket(value: unknown, where: string, N: number): BucketDefinition 
   if (consistency === 'strong' && R + W <= N) {
     invalid(where, `R + W greater than N=${String(N)} in a strong bucket`, `R=${String(R)}, W=${String(W)}`);
   }
+  if (consistency === 'strong' && blindWrites === 'quorum') {
+    invalid(`${where}.blindWrites`, '"newest" in a strong bucket, whose writes ask R replicas in any case', blindWrites);
+  }
   return { id, name, consistency, R, W, blindWrites };
 }
 

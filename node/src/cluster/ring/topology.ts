@@ -22,7 +22,7 @@ export interface BucketDefinition {
   readonly consistency: Consistency;
   readonly R: number;
   readonly W: number;
-  /** Means nothing in a strong bucket. */
+  /** Always `newest` in a strong bucket, where it means nothing: every write asks R replicas. */
   readonly blindWrites: BlindWrites;
 }
 

@@ -12,6 +12,7 @@ import { readActor } from './actors.ts';
 import { hasItsDigest, writeDigest } from './digest.ts';
 import { readU16, readU32, readU48, readU64, writeU16, writeU32, writeU48, writeU64 } from './fields.ts';
 import type { HybridTime } from './hlc.ts';
+import { NO_TIME } from './hlc.ts';
 import type { Layout } from './layout.ts';
 import {
   AT_ACTORS,
@@ -41,6 +42,7 @@ import {
   readLayout,
 } from './layout.ts';
 import { newestTime } from './newest.ts';
+import { AT_KIND, KIND_VALUE, REGISTER_HEADER_BYTES, REGISTER_MAGIC } from './register-layout.ts';
 import type { Actor, ClockEntry, Knowledge, KvObject, OperationRecord, Sibling, WriteOrder } from './object.ts';
 import { ACTOR_BYTES, BODY_HASH_BYTES, OPERATION_ID_BYTES, OPERATION_WINDOW_MS, compareOrder, covers } from './object.ts';
 import { compareRecords } from './operation.ts';
@@ -174,10 +176,11 @@ export function damaged(what: string): CoterieError {
   return new CoterieError('DATA_DAMAGED', `damaged object: ${what}`);
 }
 
-/** Throws DATA_DAMAGED unless `bytes` is a version 1 object whose checksum holds. */
+/** Throws DATA_DAMAGED unless `bytes` is an object of either version whose checksum holds. */
 export function verifyChecksum(bytes: Uint8Array, checksum: Checksum): void {
-  if (bytes.length < HEADER_BYTES) throw damaged('too short');
-  if (readU32(bytes, 0) !== MAGIC) throw damaged('unknown format or version');
+  const magic = readU32(bytes, 0);
+  if (bytes.length < (magic === REGISTER_MAGIC ? REGISTER_HEADER_BYTES : HEADER_BYTES)) throw damaged('too short');
+  if (magic !== MAGIC && magic !== REGISTER_MAGIC) throw damaged('unknown format or version');
   if (checksum(bytes.subarray(AT_CHECKED)) !== readU32(bytes, AT_CRC)) throw damaged('wrong checksum');
 }
 
@@ -319,7 +322,7 @@ export function decodeObject(bytes: Uint8Array, checksum: Checksum): KvObject {
  */
 export function decodeVerified(bytes: Uint8Array): KvObject {
   const layout = readLayout(bytes);
-  if (layout === undefined) throw damaged('counts out of range');
+  if (layout === undefined || readU32(bytes, 0) !== MAGIC) throw damaged('counts out of range, or of another version');
   if (readU16(bytes, AT_ZERO) !== 0 || bytes[AT_FLAGS + 1] !== 0) throw damaged('unknown flags');
   const table = readActors(bytes, layout);
   const siblings = readSiblings(bytes, layout, table);
@@ -347,7 +350,16 @@ export interface ObjectHeader {
   readonly expireAtMs: number;
   /** The newest hybrid time in the object: what a receiver's clock must take in. */
   readonly newest: HybridTime;
+  /** Of a strong bucket (register.ts): it has at most one value, which never expires, and no times. */
+  readonly register: boolean;
 }
+
+function isRegister(bytes: Uint8Array): boolean {
+  return readU32(bytes, 0) === REGISTER_MAGIC && bytes.length >= REGISTER_HEADER_BYTES;
+}
+
+const LIVE_REGISTER: ObjectHeader = { siblings: 1, expireAtMs: 0, newest: NO_TIME, register: true };
+const DEAD_REGISTER: ObjectHeader = { siblings: 0, expireAtMs: 0, newest: NO_TIME, register: true };
 
 function checkFormat(bytes: Uint8Array): Layout {
   const layout = readLayout(bytes);
@@ -361,9 +373,10 @@ function checkFormat(bytes: Uint8Array): Layout {
  * @throws CoterieError DATA_DAMAGED
  */
 export function readHeader(bytes: Uint8Array): ObjectHeader {
+  if (isRegister(bytes)) return bytes[AT_KIND] === KIND_VALUE ? LIVE_REGISTER : DEAD_REGISTER;
   const { siblings } = checkFormat(bytes);
   const newest = { ms: readU48(bytes, AT_NEWEST), logical: readU16(bytes, AT_NEWEST + 6) };
-  return { siblings, expireAtMs: readU48(bytes, AT_EXPIRY), newest };
+  return { siblings, expireAtMs: readU48(bytes, AT_EXPIRY), newest, register: false };
 }
 
 /**
@@ -372,6 +385,6 @@ export function readHeader(bytes: Uint8Array): ObjectHeader {
  * @throws CoterieError DATA_DAMAGED
  */
 export function readDigest(bytes: Uint8Array): Uint8Array {
-  checkFormat(bytes);
+  if (!isRegister(bytes)) checkFormat(bytes);
   return bytes.subarray(AT_DIGEST, AT_DIGEST + DIGEST_BYTES);
 }

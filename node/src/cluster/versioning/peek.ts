@@ -5,8 +5,10 @@
 
 import { damaged } from './codec.ts';
 import { readU16, readU32, readU48 } from './fields.ts';
+import { NO_TIME } from './hlc.ts';
 import { AT_OPERATIONS, FLAG_BLIND, MAGIC, ORDER_BYTES, readLayout } from './layout.ts';
 import type { PresentedVersion } from './present.ts';
+import { isRegister, readValue } from './register-codec.ts';
 
 export type Peeked =
   /** No live dot: deleted. */
@@ -21,6 +23,10 @@ const SEVERAL: Peeked = { kind: 'several' };
 
 /** The single value of an encoded object without decoding it. Throws DATA_DAMAGED. */
 export function peekVersion(bytes: Uint8Array): Peeked {
+  if (isRegister(bytes)) {
+    const value = readValue(bytes);
+    return value === undefined ? NONE : { kind: 'one', version: { value, expireAtMs: 0, time: NO_TIME } };
+  }
   const layout = readLayout(bytes);
   if (layout === undefined || readU32(bytes, 0) !== MAGIC) throw damaged('unknown format');
   if (layout.siblings === 0) return NONE;

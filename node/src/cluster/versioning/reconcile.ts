@@ -9,6 +9,8 @@ import { decodeObject, decodeVerified, encodeObject, readHeader, verifyChecksum 
 import { readU32 } from './fields.ts';
 import { AT_DIGEST, AT_OPERATIONS, HEADER_BYTES } from './layout.ts';
 import { absorbs, merge } from './merge.ts';
+import { isRegister } from './register-codec.ts';
+import { reconcileRegisters } from './register-reconcile.ts';
 
 export type Reconciled =
   | { readonly kind: 'keep' }
@@ -34,6 +36,7 @@ function isSameAtSight(local: Uint8Array, incoming: Uint8Array): boolean {
  */
 export function reconcileEncoded(local: Uint8Array | undefined, incoming: Uint8Array, checksum: Checksum): Reconciled {
   verifyChecksum(incoming, checksum);
+  if (isRegister(incoming)) return reconcileRegisters(local, incoming, checksum);
   if (local !== undefined && isSameAtSight(local, incoming)) return KEEP;
   const theirs = decodeVerified(incoming);
   if (local === undefined) return { kind: 'store', bytes: incoming, header: readHeader(incoming) };

@@ -13,9 +13,18 @@ export const MESSAGE = {
   treeNodes: 33,
   leafItems: 34,
   fetch: 35,
+  strongRead: 40,
+  strongPrepare: 41,
+  strongAccept: 42,
   hint: 50,
   readHint: 51,
 } as const;
 
 /** What a node that is well answers at once, by itself: a late answer tells that it is not. */
-export const PROMPT: ReadonlySet<number> = new Set([MESSAGE.readValue, MESSAGE.readDigest, MESSAGE.write, MESSAGE.gossip]);
+export const PROMPT: ReadonlySet<number> = new Set([
+  MESSAGE.readValue,
+  MESSAGE.readDigest,
+  MESSAGE.write,
+  MESSAGE.gossip,
+  MESSAGE.strongRead,
+]);
