@@ -41,6 +41,9 @@ export class Synchroniser {
   /** Peers that say that they are synchronised. */
   readonly #sound = new Set<string>();
   #finishing = false;
+  /** Raised when everything is copied anew: what walks begun before have copied says nothing. */
+  #round = 0;
+  #startingOver = false;
   #stopped = false;
   #retry: Timer | undefined;
 
@@ -88,7 +91,7 @@ export class Synchroniser {
 
   /** Does what can be done now; called whenever something changed. */
   advance(): void {
-    if (this.#stopped || this.#finishing || this.#core.standing.synchronised) return;
+    if (this.#stopped || this.#finishing || this.#startingOver || this.#core.standing.synchronised) return;
     const state = this.#judge();
     if (state.synchronised) {
       this.#finish();
@@ -149,22 +152,57 @@ export class Synchroniser {
     if (this.#stopped) return;
     const { code, message } = error as CoterieError;
     this.#core.warn('copy-interrupted', { code, message });
+    if (code === 'DATA_DAMAGED' && this.#core.store.engine.quarantined().length > 0) this.#startOver();
     this.#retry ??= this.#clock.after(this.#retryMs, () => {
       this.#retry = undefined;
       this.advance();
     });
   }
 
+  /**
+   * What was copied here has been damaged. Nothing of this store counts yet, and it mints nothing: what is lost is given up, and everything copied
+   * anew.
+   */
+  #startOver(): void {
+    if (this.#startingOver || this.#core.standing.synchronised) return;
+    this.#startingOver = true;
+    this.#round += 1;
+    const { engine } = this.#core.store;
+    // First: a copy that lacks what was given up must not pass for a whole one.
+    this.#file
+      .change((identity) => ({ ...identity, progress: { sources: {} } }))
+      .then(async () => {
+        for (const { from, to } of engine.quarantined()) await engine.heal(from, to);
+      })
+      .catch((error: unknown) => {
+        const { code, message } = error as CoterieError;
+        this.#core.warn('copy-not-begun-anew', { code, message });
+      })
+      .finally(() => {
+        this.#startingOver = false;
+        this.advance();
+      });
+  }
+
   /** Copies from `name` to the end. */
   async #walk(name: string, begun: Walk): Promise<void> {
     const { storeId, boot } = this.#file.current;
+    const round = this.#round;
     let walk = begun;
     for (let page = 1; !walk.done; page += 1) {
       const answer = await this.#ask(name, walk);
       await this.#store(answer);
       // A rewind noticed meanwhile, or another store in the source's slot, begins everything anew.
       const { current } = this.#file;
-      if (this.#stopped || current.boot !== boot || current.storeId !== storeId || this.#storeOf(name) !== walk.storeId) return;
+      if (
+        this.#stopped ||
+        this.#round !== round ||
+        current.boot !== boot ||
+        current.storeId !== storeId ||
+        this.#storeOf(name) !== walk.storeId
+      ) {
+        return;
+      }
       const next = answer.next === undefined ? undefined : toHex(fromByteString(answer.next));
       const change = (identity: typeof current): typeof current => ({
         ...identity,

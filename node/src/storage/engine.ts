@@ -336,6 +336,7 @@ export class Engine {
       await this.#background.exclusive(() =>
         versions.apply((state) => ({ ...state, levels: healed(state.levels, versions.current, { from, to }) })),
       );
+      this.#settings.follower.damaged();
     } catch (error) {
       throw this.#jobError(error);
     }

@@ -11,7 +11,7 @@ export interface Follower {
   flushing(sequence: number): Promise<void>;
   /** The manifest says it. */
   flushed(sequence: number): void;
-  /** Damage was met: `Engine.quarantined` tells where. */
+  /** Damage was met, or healed: `Engine.quarantined` tells where there is some. */
   damaged(): void;
   /**
    * What damage took of a range is about to count as absent, which changes the content without a write: a summary of before stands for more than
