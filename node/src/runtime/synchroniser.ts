@@ -153,6 +153,11 @@ export class Synchroniser {
     const { code, message } = error as CoterieError;
     this.#core.warn('copy-interrupted', { code, message });
     if (code === 'DATA_DAMAGED' && this.#core.store.engine.quarantined().length > 0) this.#startOver();
+    else this.#pause();
+  }
+
+  /** Whatever failed would fail again at once: a disk that cannot be written, a source that is away. */
+  #pause(): void {
     this.#retry ??= this.#clock.after(this.#retryMs, () => {
       this.#retry = undefined;
       this.advance();
@@ -167,21 +172,26 @@ export class Synchroniser {
     if (this.#startingOver || this.#core.standing.synchronised) return;
     this.#startingOver = true;
     this.#round += 1;
-    const { engine } = this.#core.store;
-    // First: a copy that lacks what was given up must not pass for a whole one.
-    this.#file
-      .change((identity) => ({ ...identity, progress: { sources: {} } }))
-      .then(async () => {
-        for (const { from, to } of engine.quarantined()) await engine.heal(from, to);
-      })
-      .catch((error: unknown) => {
-        const { code, message } = error as CoterieError;
-        this.#core.warn('copy-not-begun-anew', { code, message });
-      })
-      .finally(() => {
+    this.#giveUpLost().then(
+      () => {
         this.#startingOver = false;
         this.advance();
-      });
+      },
+      (error: unknown) => {
+        this.#startingOver = false;
+        if (this.#stopped) return;
+        const { code, message } = error as CoterieError;
+        this.#core.warn('copy-not-begun-anew', { code, message });
+        this.#pause();
+      },
+    );
+  }
+
+  async #giveUpLost(): Promise<void> {
+    // First: a copy that lacks what was given up must not pass for a whole one.
+    await this.#file.change((identity) => ({ ...identity, progress: { sources: {} } }));
+    const { engine } = this.#core.store;
+    for (const { from, to } of engine.quarantined()) await engine.heal(from, to);
   }
 
   /** Copies from `name` to the end. */

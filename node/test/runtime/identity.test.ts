@@ -1,6 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 
-import { bytes, failure, scenario, texts, type VirtualCluster } from './virtual-cluster.ts';
+import { VfsError } from '../../src/env/vfs.ts';
+import { wrapFiles } from '../../sim/mutants/wrapped-vfs.ts';
+import { bytes, type ClusterSpec, failure, scenario, texts, type VirtualCluster } from './virtual-cluster.ts';
 
 async function fill(cluster: VirtualCluster, count: number, value: string): Promise<string[]> {
   const keys = Array.from({ length: count }, (_, i) => `key-${String(i)}`);
@@ -152,6 +154,49 @@ describe('a wiped store', () => {
       expect(again).toBeLessThan(700);
       for (const key of keys) expect(new Set(await cluster.digests(key)).size).toBe(1);
     }));
+});
+
+describe('a store whose copies rot while it copies', () => {
+  test('gives up what it lost and copies anew; while its disk cannot be written it waits before it tries again', () => {
+    let failing = false;
+    const vfs: ClusterSpec['vfs'] = (disk, position) => ({
+      ...wrapFiles(disk, (file) => file),
+      open: (path, mode) =>
+        position === 2 && failing && path.endsWith('identity.new')
+          ? Promise.reject(new VfsError('IO', path, 'open'))
+          : disk.open(path, mode),
+    });
+    return scenario({ nodes: 3, n: 3, vfs }, async (cluster) => {
+      await cluster.start();
+      const keys = await fill(cluster, 300, 'v'.repeat(1000));
+      cluster.kill(2);
+      cluster.volume(2).wipe();
+      for (const from of ['node-1', 'node-2']) cluster.network.link(from, 'node-3').bytesPerSecond = 300_000;
+      await cluster.boot(2);
+      await cluster.until(() => (cluster.node(2).stats().counters['entriesCopied'] ?? 0) > 200);
+      await cluster.stop(2);
+      for (const { path, size } of cluster.volume(2).files()) {
+        if (!path.endsWith('.sst')) continue;
+        for (let at = 100; at < size - 400; at += 2000) cluster.volume(2).flip(path, at, 0x55);
+      }
+      for (const from of ['node-1', 'node-2']) cluster.network.link(from, 'node-3').bytesPerSecond = 100_000_000;
+      let refused = 0;
+      const log = {
+        log: (_level: string, event: string): void => {
+          if (event === 'copy-not-begun-anew') refused += 1;
+        },
+      };
+      await cluster.boot(2, { log, timings: { copyRetryMs: 500 } });
+      failing = true;
+      await cluster.until(() => refused > 0);
+      await cluster.sleep(5000);
+      // Once for each of two sources and each pause, at most.
+      expect(refused).toBeLessThanOrEqual(2 * (1 + 5000 / 500));
+      failing = false;
+      await cluster.ready();
+      for (const key of keys) expect((await cluster.node(2).local('default', key)).digest).toBeDefined();
+    });
+  });
 });
 
 describe('a rewound store', () => {
