@@ -45,6 +45,7 @@ export const MINIMUMS: Readonly<Record<string, number>> = {
   hintsDelivered: 30,
   hintsRefused: 30,
   debtsRecorded: 30,
+  comparisonsOwed: 300,
   'log.block-damaged': 15,
   'log.log-tail-cut': 30,
   'log.flushed': 300,

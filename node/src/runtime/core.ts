@@ -2,6 +2,7 @@
 
 import { crc32 } from 'node:zlib';
 
+import type { ByteString } from '../base/bytes.ts';
 import type { Checksum } from '../base/hash.ts';
 import type { Clock } from '../env/clock.ts';
 import type { StandInActor } from '../cluster/handoff/stand-in-actor.ts';
@@ -50,6 +51,8 @@ export interface NodeCore {
   readonly policies: Policies;
   readonly limits: NodeLimits;
   readonly metrics: NodeMetrics;
+  /** A write that this node coordinates has not reached a primary of its key, by position, and nobody keeps it for that one: repair debt. */
+  readonly missed: (diskKey: ByteString, slot: number) => void;
   /** Something that an operator should hear of. */
   readonly warn: (event: string, fields: Readonly<Record<string, string | number>>) => void;
 }

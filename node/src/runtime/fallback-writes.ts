@@ -64,7 +64,10 @@ export class FallbackWrites {
     const { state, out } = this.#parts;
     if ((state.fallbacks & (1 << slot)) !== 0) return;
     const member = this.#another();
-    if (member === undefined) return;
+    if (member === undefined) {
+      this.#missed(slot);
+      return;
+    }
     writeStep(state, { kind: 'fallback', replica: slot }, out);
     this.#sendCopy(slot, member);
   }
@@ -102,8 +105,16 @@ export class FallbackWrites {
     });
   }
 
+  /** Nobody keeps the write for this primary. */
+  #missed(slot: number): void {
+    const { core, command } = this.#parts;
+    core.missed(command.diskKey, slot);
+  }
+
   #fail(slot: number, code: ErrorCode): void {
     const { state, out } = this.#parts;
+    // One that is only slow may have it, or get it yet.
+    if ((state.acked & (1 << slot)) === 0) this.#missed(slot);
     writeStep(state, { kind: 'failed', replica: state.n + slot, code }, out);
   }
 }

@@ -9,6 +9,7 @@
 
 import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, type ErrorCode } from '../base/errors.ts';
+import type { PartitionId } from '../base/ids.ts';
 import type { Clock, Timer } from '../env/clock.ts';
 import { type DeliveryOut, type DeliveryState, deliveryStep, newDelivery } from '../cluster/handoff/delivery.ts';
 import type { Backlog } from '../cluster/handoff/hint-index.ts';
@@ -20,7 +21,8 @@ import type { HintBacklog } from '../transport/messages/notice.ts';
 import type { Transport } from '../transport/transport.ts';
 import type { ForegroundPace } from './foreground-pace.ts';
 import type { Hint } from './hint-scan.ts';
-import type { HintStore } from './hint-store.ts';
+import { type HintStore, NO_FALLBACK } from './hint-store.ts';
+import { DebtNotices } from './debt-notices.ts';
 import type { Members } from './members.ts';
 import type { NodeMetrics } from './node-metrics.ts';
 import type { Policies } from './policies.ts';
@@ -77,6 +79,7 @@ interface Pass {
 
 export class Handoff {
   readonly #parts: HandoffParts;
+  readonly #notices: DebtNotices;
   readonly #sessions = new Set<number>();
   /** By partition and slot: the healthy primaries with which a pass fell short. */
   readonly #short = new Map<string, number>();
@@ -86,6 +89,7 @@ export class Handoff {
 
   constructor(parts: HandoffParts) {
     this.#parts = parts;
+    this.#notices = new DebtNotices(parts);
     this.#retryMs = parts.retryMs;
     parts.members.onChange(() => {
       this.#retryMs = parts.retryMs;
@@ -107,10 +111,22 @@ export class Handoff {
       const sum = found.get(target) ?? { hints: 0, bytes: 0, debt: 0 };
       sum.hints += backlog.count;
       sum.bytes += backlog.bytes;
-      if (backlog.debt !== undefined) sum.debt += backlog.count;
+      if (backlog.debt !== undefined) sum.debt += Math.max(1, backlog.count);
       found.set(target, sum);
     }
     return [...found].sort(([a], [b]) => a - b).map(([target, sum]) => ({ member: members.nameOf(target), ...sum }));
+  }
+
+  /** This node has coordinated a write, as a fallback, that one of the primaries missed, and nobody could keep it for that one. */
+  missed(partition: PartitionId, slot: number): void {
+    const { hints, metrics, warn, members, touched } = this.#parts;
+    this.#notices.renew(partition, slot);
+    if (hints.index.of(partition, slot)?.debt === NO_FALLBACK) return;
+    metrics.counts.debtsRecorded.add();
+    hints.owe(partition, slot, NO_FALLBACK);
+    touched();
+    warn('repair-debt', { partition, target: members.nameOf(this.#targetOf({ partition, slot })), hints: 0, reason: NO_FALLBACK });
+    this.#later();
   }
 
   /** Does what can be done now; called whenever something changed. */
@@ -118,6 +134,7 @@ export class Handoff {
     const { hints, members } = this.#parts;
     if (this.#stopped || !hints.counted || hints.index.isEmpty) return;
     this.#findOverdue();
+    this.#notices.advance();
     for (const target of this.#targets()) {
       if (this.#sessions.size >= MOST_SESSIONS) break;
       if (this.#sessions.has(target) || !members.isHealthy(target)) continue;

@@ -35,6 +35,9 @@ const NEARLY_FULL = 0.95;
 const BUSY_RETRY_MS = 1000;
 const COUNT_RETRY_MS = 1000;
 
+/** The debt of a slot that nobody could stand in for: it is not paid by the delivery of hints, as far as there are any (debt-notices.ts). */
+export const NO_FALLBACK = 'no other node could stand in for its primary';
+
 export interface HintStoreParts {
   readonly engine: Engine;
   readonly topology: Topology;
@@ -299,7 +302,7 @@ export class HintStore {
 
   #isPaid(partition: PartitionId, slot: number): boolean {
     const backlog: Backlog | undefined = this.index.of(partition, slot);
-    return backlog?.count === 0 && backlog.debt !== undefined;
+    return backlog?.count === 0 && backlog.debt !== undefined && backlog.debt !== NO_FALLBACK;
   }
 
   /** A debt that is not written down yet is found again by its age, or by the next refusal. */

@@ -1,5 +1,6 @@
 /** A node's part as a fallback, put together: the hint store, who stands in for whom, the handing off, and what is told of it. */
 
+import type { PartitionId } from '../base/ids.ts';
 import type { StoreIdentity } from '../cluster/membership/identity.ts';
 import { StandInActor } from '../cluster/handoff/stand-in-actor.ts';
 import type { Topology } from '../cluster/ring/topology.ts';
@@ -144,6 +145,11 @@ export class Hinting {
   heard(peer: string, { hints, hintsFull }: Pick<StoreNotice, 'hints' | 'hintsFull'>): void {
     this.#board.heard(peer, hints);
     this.fallbacks.setFull(this.#parts.members.indexOf(peer), hintsFull);
+  }
+
+  /** See Handoff.missed. */
+  missed(partition: PartitionId, slot: number): void {
+    this.#handoff?.missed(partition, slot);
   }
 
   /** Everything that waits for a member, by who keeps it. */

@@ -36,6 +36,7 @@ const HELP = {
   rewinds: 'Times that this store was found to be rewound',
   partitionsCompared: 'Partitions compared with another replica',
   partitionsRepaired: 'Of these, the ones that differed and were brought together',
+  comparisonsOwed: 'Comparisons with another replica that became owed because it had missed writes',
   comparisonsFailed: 'Rounds of comparing with a member that were broken off',
   leavesCompared: 'Leaves of hash trees whose keys were listed, because they differed',
   leafItemsCompared: 'Keys of this store listed for a comparison that it asked for',

@@ -8,6 +8,8 @@
 import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../base/errors.ts';
 import { beginBoot, bootSequence, endCleanly } from '../cluster/membership/boot.ts';
+import { primaries } from '../cluster/ring/preference.ts';
+import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import type { Listener } from '../env/network.ts';
 import type { VfsLock } from '../env/vfs.ts';
 import { Engine } from '../storage/engine.ts';
@@ -268,6 +270,12 @@ export class CoterieNode implements KvNode {
         limits,
         admission: new Admission({ clock, bounds, metrics, policies }),
         metrics,
+        missed: (diskKey, slot) => {
+          const partition = partitionOfDiskKey(topology, diskKey);
+          // Its own copy holds the write, or the hint that it keeps.
+          if (primaries(topology, partition).includes(members.self)) late.repair?.missed(partition, slot, 'after the pause');
+          else hinting.missed(partition, slot);
+        },
         warn,
       };
       const { repairMs: everyMs, repairRetryMs: retryMs, scrubMs } = timings;

@@ -347,9 +347,10 @@ export class WriteOperation implements WriteOut {
       writeStep(state, acknowledged(replica), this);
       return;
     }
-    if (this.#command.sloppy && replica < state.n && needsStandIn(failure)) {
-      const standIns = this.#standIns ?? this.#core.fallbacks.ofKey(this.#command.diskKey);
-      this.#fallbackWritesOf(state, standIns).standInFor(replica);
+    if (replica < state.n && needsStandIn(failure)) {
+      const { sloppy, diskKey } = this.#command;
+      if (sloppy) this.#fallbackWritesOf(state, this.#standIns ?? this.#core.fallbacks.ofKey(diskKey)).standInFor(replica);
+      else if (replica !== this.#slot) this.#core.missed(diskKey, replica);
     }
     writeStep(state, { kind: 'failed', replica, code: failure }, this);
   }

@@ -67,6 +67,14 @@ export class Debts {
     for (const partition of this.#shared[member] ?? []) this.#owed[member]?.add(partition);
   }
 
+  /** A partition is to be compared with one other replica; answers whether both hold it, and it was not owed yet. */
+  owe(member: number, partition: PartitionId): boolean {
+    const owed = this.#owed[member];
+    if (owed === undefined || owed.has(partition) || this.#shared[member]?.includes(partition) !== true) return false;
+    owed.add(partition);
+    return true;
+  }
+
   /** A partition is to be compared with all its other replicas. */
   owePartition(partition: PartitionId): void {
     for (const [member, shared] of this.#shared.entries()) if (shared.includes(partition)) this.#owed[member]?.add(partition);

@@ -1,8 +1,11 @@
 /** Repair as the rest of the node sees it: its parts, joined. */
 
 import { CoterieError } from '../../base/errors.ts';
+import type { PartitionId } from '../../base/ids.ts';
 import type { Vfs } from '../../env/vfs.ts';
 import type { MetricRegistry } from '../../telemetry/metrics.ts';
+import { MESSAGE } from '../../transport/messages/message-type.ts';
+import { decodeMissed } from '../../transport/messages/repair.ts';
 import type { NodeCore } from '../core.ts';
 import type { RepairView } from '../kv.ts';
 import type { LocalTrees } from './local-trees.ts';
@@ -10,6 +13,8 @@ import { Repairer, type RepairTimings } from './repairer.ts';
 import { Scrub } from './scrub.ts';
 import { ScrubFile } from './scrub-file.ts';
 import { TreeSource } from './tree-source.ts';
+
+const NOTHING = new Uint8Array(0);
 
 export interface RepairOptions extends RepairTimings {
   /** See scrub.ts. */
@@ -49,6 +54,11 @@ export class Repair {
 
   begin(): void {
     this.#source.serve();
+    this.#core.transport.handle(MESSAGE.missed, (request) => {
+      const { partition, slot } = decodeMissed(request.payload);
+      if (this.missed(partition, slot, 'now')) request.reply(NOTHING);
+      else request.fail('REQUEST_INVALID', 'this partition is not on both members', 'none');
+    });
     this.#repairer.begin();
     this.#scrub.begin();
   }
@@ -56,6 +66,16 @@ export class Repair {
   stop(): void {
     this.#repairer.stop();
     this.#scrub.stop();
+  }
+
+  /** See Repairer.owe. Answers false where this store and the slot's are not both replicas of the partition. */
+  missed(partition: number, slot: number, when: 'now' | 'after the pause'): boolean {
+    const { topology, members } = this.#core;
+    const replicas = topology.partitions[partition] ?? [];
+    const member = replicas[slot];
+    if (member === undefined || member === members.self || !replicas.includes(members.self)) return false;
+    this.#repairer.owe(partition as PartitionId, member, when);
+    return true;
   }
 
   /** Something changed that may let what is owed be done. */

@@ -2,9 +2,10 @@
  * Brings this store and the other replicas of its partitions together: compares what is owed (cluster/repair/debts.ts), and fills ranges again that
  * damage took.
  *
- * Pairs of replicas compare everything they share every `everyMs`, when a member returns (also this one), and when somebody asks. What cannot be
- * compared stays owed and is tried again. It does not replace the synchroniser: a blank or rewound store first copies its partitions by range
- * scans, which is cheaper where everything is missing, and decides whether it counts; until then it compares nothing.
+ * Pairs of replicas compare everything they share every `everyMs`, when a member returns (also this one), and when somebody asks; and a single
+ * partition when one of them has missed writes that nobody keeps for it, or nobody can hand it. What cannot be compared stays owed and is tried
+ * again. It does not replace the synchroniser: a blank or rewound store first copies its partitions by range scans, which is cheaper where
+ * everything is missing, and decides whether it counts; until then it compares nothing.
  *
  * Invariants: one comparison at a time with a member, with at most MEMBERS_AT_ONCE members; one lost range is refilled at a time; after a refill the
  * partition is compared with all its replicas; between steps it pauses as long as clients need (runtime/foreground-pace.ts).
@@ -106,6 +107,23 @@ export class Repairer {
       this.advance();
     });
     return requested;
+  }
+
+  /**
+   * A replica has missed something of a partition that nobody will bring it. Compared with it at once, or after the pause, where more of the kind may be
+   * on its way.
+   */
+  owe(partition: PartitionId, member: number, when: 'now' | 'after the pause'): void {
+    if (this.#timings.everyMs === 0 || !this.debts.owe(member, partition)) return;
+    this.#core.metrics.counts.comparisonsOwed.add();
+    // Else its return will do.
+    if (!this.#core.members.isReachable(member)) return;
+    if (when === 'after the pause') this.#later();
+    else {
+      this.#core.clock.soon(() => {
+        this.advance();
+      });
+    }
   }
 
   /** Does what can be done now; called whenever something changed. */
@@ -264,7 +282,6 @@ export class Repairer {
     this.#refilling = false;
     if (this.#stopped) return;
     this.#short = short ?? 0;
-    this.#trees.damaged();
     if (short === undefined) {
       this.advance();
       return;

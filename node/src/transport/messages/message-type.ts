@@ -13,6 +13,7 @@ export const MESSAGE = {
   treeNodes: 33,
   leafItems: 34,
   fetch: 35,
+  missed: 36,
   strongRead: 40,
   strongPrepare: 41,
   strongAccept: 42,

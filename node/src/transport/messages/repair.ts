@@ -5,7 +5,8 @@ import { CoterieError } from '../../base/errors.ts';
 import { coterie, decodeWire } from '../wire.ts';
 import { diskKey } from './replica.ts';
 
-const { TreeRootsRequest, TreeNodesRequest, TreeHashes, LeafItemsRequest, LeafItemsReply, FetchRequest, FetchReply } = coterie.repair;
+const { TreeRootsRequest, TreeNodesRequest, TreeHashes, LeafItemsRequest, LeafItemsReply, FetchRequest, FetchReply, MissedRequest } =
+  coterie.repair;
 
 const HASH_BYTES = 8;
 /** Bounds on what one request may ask for. */
@@ -159,4 +160,21 @@ export function encodeFetchAnswer({ objects, looked }: FetchAnswer): Uint8Array 
 export function decodeFetchAnswer(payload: Uint8Array): FetchAnswer {
   const { objects, looked } = decodeWire(FetchReply, payload);
   return { objects: objects.map(({ key, object }) => ({ key: diskKey(key ?? NOTHING), object: object ?? NOTHING })), looked };
+}
+
+/** A primary that has missed writes. */
+export interface Missed {
+  readonly partition: number;
+  /** Its position in the partition's replica list. */
+  readonly slot: number;
+}
+
+export function encodeMissed({ partition, slot }: Missed): Uint8Array {
+  return MissedRequest.encode({ partition, slot }).finish();
+}
+
+/** @throws CoterieError FRAME_INVALID */
+export function decodeMissed(payload: Uint8Array): Missed {
+  const { partition, slot } = decodeWire(MissedRequest, payload);
+  return { partition, slot };
 }
