@@ -6,7 +6,8 @@ import { inTemporaryDirectory } from './children.ts';
 import type { LoadPlan, LoadResult } from './load/generator.ts';
 import { load } from './load/load.ts';
 import { inTurn, type Row, row } from './measure.ts';
-import { freePorts, requireProgram, ServerProcess, startCluster } from './servers.ts';
+import { freePorts } from '../src/cli/dev/ports.ts';
+import { requireProgram, ServerProcess, startCluster } from './servers.ts';
 
 const ROUNDS = 3;
 const MEMBERS = 3;

@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 
 import { inTemporaryDirectory, outputOf } from './children.ts';
 import { inTurn, type Row, row } from './measure.ts';
-import { freePorts, requireProgram, ServerProcess, startSingle } from './servers.ts';
+import { freePorts } from '../src/cli/dev/ports.ts';
+import { requireProgram, ServerProcess, startSingle } from './servers.ts';
 
 const ROUNDS = 5;
 const CONNECTIONS = 50;

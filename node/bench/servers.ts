@@ -2,12 +2,13 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { bucketId, clusterId, memberName } from '../src/base/ids.ts';
 import { encodeTopology } from '../src/cluster/ring/topology-codec.ts';
+import { freePorts } from '../src/cli/dev/ports.ts';
 import { createTopology } from '../src/cluster/ring/topology-create.ts';
 import { start } from './children.ts';
 
@@ -17,25 +18,6 @@ const HOST = '127.0.0.1';
 /** How long a server may take until it answers. */
 const START_MS = 120_000;
 const POLL_MS = 20;
-
-/** Ports that nobody listens on now. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve) => {
-          const server = createServer().listen({ host: HOST, port: 0 }, () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
 
 /** Fails by name when a program of Debian's packages is missing. */
 export function requireProgram(program: string, debianPackage: string): void {

@@ -6,11 +6,7 @@
  */
 
 import { crc32 } from 'node:zlib';
-import { bucketId, clusterId, memberName } from '../src/base/ids.ts';
-import { createTopology } from '../src/cluster/ring/topology-create.ts';
-import type { Topology } from '../src/cluster/ring/topology.ts';
 import type { KvNode, RepairView } from '../src/runtime/kv.ts';
-import type { NodeOptions } from '../src/runtime/options.ts';
 import type { LogFields } from '../src/telemetry/logger.ts';
 import { checkConvergence, type ReplicaCopy } from './checkers/convergence.ts';
 import { checkBounds, checkSiblingCount } from './checkers/bounds.ts';
@@ -28,6 +24,7 @@ import { RegisterHistory } from './clients/register-history.ts';
 import { STRONG_BUCKET, StrongClient, type StrongParts, strongReadAt } from './clients/strong-client.ts';
 import { recognise } from './clients/value.ts';
 import { Coverage } from './coverage.ts';
+import { settingsOf, topologyOf } from './faults/deployment.ts';
 import { Injector } from './faults/injector.ts';
 import { drawPlan, type Plan } from './faults/plan.ts';
 import { Machine, type OpenNode, type Reply, type Seams } from './machine.ts';
@@ -446,57 +443,4 @@ function kept(node: KvNode): string[] {
 
 function failureText(reply: Reply<unknown>): string {
   return reply.kind === 'error' ? `${reply.error.code}: ${reply.error.message}` : reply.kind;
-}
-
-function topologyOf(plan: Plan, dice: Dice): Topology {
-  const { strong } = plan;
-  const hex = (digits: number): string => Array.from({ length: digits }, () => dice.below(16).toString(16)).join('');
-  return createTopology({
-    clusterId: clusterId(hex(32)),
-    N: plan.n,
-    Q: plan.q,
-    tokenSeed: hex(16),
-    buckets: [
-      { id: bucketId(0), name: BUCKET, consistency: 'eventual', R: plan.r, W: plan.w, blindWrites: plan.blindWrites },
-      ...(strong === undefined
-        ? []
-        : [{ id: bucketId(1), name: STRONG_BUCKET, consistency: 'strong', R: strong.r, W: strong.w, blindWrites: 'newest' } as const]),
-    ],
-    members: plan.members.map(({ name, zone, rack, weight }) => ({
-      name: memberName(name),
-      address: { host: name, peerPort: 7400, respPort: 6379, httpPort: 8400 },
-      zone,
-      rack,
-      weight,
-    })),
-  });
-}
-
-function settingsOf(plan: Plan, topology: Topology, name: string): Omit<NodeOptions, 'env' | 'log'> {
-  return {
-    name: memberName(name),
-    topology,
-    directory: '/data',
-    limits: { ...plan.admission, hintBytes: plan.hintBytes },
-    timings: {
-      hintOverdueMs: plan.hintOverdueMs,
-      ...(plan.repairs ? { repairMs: 5000, repairRetryMs: 300, scrubMs: 20_000 } : { repairMs: 0, scrubMs: 0 }),
-    },
-    engine: {
-      fsync: plan.fsync,
-      memtableBytes: plan.memtableBytes,
-      cacheBytes: 64 * 1024,
-      openFiles: 16,
-      blockBytes: 512,
-      tableBytes: 16 * 1024,
-      levelBaseBytes: 32 * 1024,
-      levelRatio: 4,
-      level0Compact: 2,
-      // Not zstd: zlib's handles are async resources, which the guard forbids.
-      compression: ['none', 'snappy', 'lz4'],
-      reserveBytes: 8 * 1024,
-      // Memory of evicted blocks is overwritten: who kept a value too long shows it.
-      poison: true,
-    },
-  };
 }

@@ -16,7 +16,7 @@ import { NodeNetwork } from '../../src/env-node/network.ts';
 import { NodeRandom } from '../../src/env-node/random.ts';
 import { NodeVfs } from '../../src/env-node/vfs.ts';
 import { CoterieNode } from '../../src/runtime/node.ts';
-import { freePorts } from '../servers.ts';
+import { freePorts } from '../../src/cli/dev/ports.ts';
 
 export interface Compared {
   /** Bytes between the two, both ways, from the request until nothing was left. */

@@ -10,7 +10,7 @@ import type { Coverage } from '../coverage.ts';
 import type { Plan, PlannedKey } from '../faults/plan.ts';
 import type { Machine, Reply } from '../machine.ts';
 import type { Dice } from '../world/dice.ts';
-import { POISON } from '../world/network.ts';
+import { POISON } from '../world/connection-end.ts';
 import type { World } from '../world/world.ts';
 import type { History, ReadRecord, WriteOutcome, WriteRecord } from './history.ts';
 import { makeValue, recognise } from './value.ts';

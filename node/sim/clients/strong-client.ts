@@ -8,7 +8,7 @@ import type { KvNode, Maybe, WriteOptions } from '../../src/runtime/kv.ts';
 import type { Plan, StrongPlan } from '../faults/plan.ts';
 import type { Machine, Reply } from '../machine.ts';
 import type { Dice } from '../world/dice.ts';
-import { POISON } from '../world/network.ts';
+import { POISON } from '../world/connection-end.ts';
 import type { ClientParts } from './client.ts';
 import type { RegisterHistory, RegisterRecorded } from './register-history.ts';
 import { makeValue, recognise } from './value.ts';

@@ -6,7 +6,8 @@ import type { Coverage } from '../coverage.ts';
 import type { Medium } from '../disk/medium.ts';
 import type { Machine } from '../machine.ts';
 import type { Dice } from '../world/dice.ts';
-import type { Link, SimNetwork } from '../world/network.ts';
+import type { Link } from '../world/connection-end.ts';
+import type { SimNetwork } from '../world/network.ts';
 import type { World } from '../world/world.ts';
 import type { Fault, Plan } from './plan.ts';
 

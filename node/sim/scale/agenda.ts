@@ -1,6 +1,7 @@
-/** What will happen in a simulation of detectors, in order of time: a binary heap of plain data, because millions of entries pass through it. */
+/** What will happen in a simulation of detectors, in order of time: plain data, because millions of entries pass through it. */
 
 import type { Gossip } from '../../src/cluster/membership/gossip.ts';
+import { Heap } from '../world/heap.ts';
 
 export interface Happening {
   atMs: number;
@@ -16,53 +17,19 @@ export interface Happening {
   readonly dueMs: number;
 }
 
-function before(a: Happening, b: Happening): boolean {
-  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
-}
-
 export class Agenda {
-  readonly #heap: Happening[] = [];
-  #order = 0;
+  readonly #heap = new Heap<Happening>(({ atMs }) => atMs);
 
   add(happening: Happening): void {
-    happening.order = this.#order;
-    this.#order += 1;
-    const heap = this.#heap;
-    let at = heap.length;
-    heap.push(happening);
-    while (at > 0) {
-      const above = (at - 1) >> 1;
-      const parent = heap[above];
-      if (parent === undefined || !before(happening, parent)) break;
-      heap[at] = parent;
-      at = above;
-    }
-    heap[at] = happening;
+    this.#heap.push(happening);
   }
 
   /** The time of the next one; Infinity where there is none. */
   peekMs(): number {
-    return this.#heap[0]?.atMs ?? Infinity;
+    return this.#heap.peek()?.atMs ?? Infinity;
   }
 
   pop(): Happening | undefined {
-    const heap = this.#heap;
-    const top = heap[0];
-    const last = heap.pop();
-    if (top === undefined || last === undefined || heap.length === 0) return top;
-    let at = 0;
-    for (;;) {
-      const left = 2 * at + 1;
-      const leftChild = heap[left];
-      if (leftChild === undefined) break;
-      const rightChild = heap[left + 1];
-      const useRight = rightChild !== undefined && before(rightChild, leftChild);
-      const child = useRight ? rightChild : leftChild;
-      if (!before(child, last)) break;
-      heap[at] = child;
-      at = useRight ? left + 1 : left;
-    }
-    heap[at] = last;
-    return top;
+    return this.#heap.pop();
   }
 }

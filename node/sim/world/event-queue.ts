@@ -1,7 +1,6 @@
-/**
- * The queue of what will happen: a binary heap ordered by (virtual time, order of scheduling), so that ties are broken the same way in
- * every run.
- */
+/** The queue of what will happen, in order of virtual time. */
+
+import { Heap } from './heap.ts';
 
 export interface QueuedEvent<Owner> {
   atUs: number;
@@ -11,16 +10,11 @@ export interface QueuedEvent<Owner> {
   cancelled: boolean;
 }
 
-function before<Owner>(a: QueuedEvent<Owner>, b: QueuedEvent<Owner>): boolean {
-  return a.atUs < b.atUs || (a.atUs === b.atUs && a.order < b.order);
-}
-
 export class EventQueue<Owner> {
-  readonly #heap: QueuedEvent<Owner>[] = [];
-  #order = 0;
+  readonly #heap = new Heap<QueuedEvent<Owner>>(({ atUs }) => atUs);
 
   get size(): number {
-    return this.#heap.length;
+    return this.#heap.size;
   }
 
   push(atUs: number, owner: Owner, run: () => void): QueuedEvent<Owner> {
@@ -31,47 +25,14 @@ export class EventQueue<Owner> {
 
   /** Puts `event`, which is not in the queue, in its place, after those of the same time. */
   insert(event: QueuedEvent<Owner>): void {
-    event.order = this.#order;
-    this.#order += 1;
-    const heap = this.#heap;
-    let at = heap.length;
-    heap.push(event);
-    while (at > 0) {
-      const above = (at - 1) >> 1;
-      const parent = heap[above];
-      if (parent === undefined || !before(event, parent)) break;
-      heap[at] = parent;
-      at = above;
-    }
-    heap[at] = event;
+    this.#heap.push(event);
   }
 
   /** The next event that has not been cancelled. */
   pop(): QueuedEvent<Owner> | undefined {
     for (;;) {
-      const next = this.#take();
+      const next = this.#heap.pop();
       if (next === undefined || !next.cancelled) return next;
     }
-  }
-
-  #take(): QueuedEvent<Owner> | undefined {
-    const heap = this.#heap;
-    const top = heap[0];
-    const last = heap.pop();
-    if (top === undefined || last === undefined || heap.length === 0) return top;
-    let at = 0;
-    for (;;) {
-      const left = 2 * at + 1;
-      const leftChild = heap[left];
-      if (leftChild === undefined) break;
-      const rightChild = heap[left + 1];
-      const useRight = rightChild !== undefined && before(rightChild, leftChild);
-      const child = useRight ? rightChild : leftChild;
-      if (!before(child, last)) break;
-      heap[at] = child;
-      at = useRight ? left + 1 : left;
-    }
-    heap[at] = last;
-    return top;
   }
 }

@@ -39,8 +39,8 @@ import { StallGate } from './stall.ts';
 import type { View } from './tree.ts';
 import { poolFor, Tree } from './tree.ts';
 import { healed } from './heal.ts';
-import type { Acknowledge, Segment } from './wal/log.ts';
 import { Log } from './wal/log.ts';
+import type { Acknowledge, Segment } from './wal/segment.ts';
 import type { PutMeta, WriteBatch } from './write-batch.ts';
 import { checkEntry } from './write-batch.ts';
 

@@ -8,7 +8,7 @@
 
 import type { CoterieError } from '../base/errors.ts';
 import type { Clock, Timer } from '../env/clock.ts';
-import type { Acknowledge } from './wal/log.ts';
+import type { Acknowledge } from './wal/segment.ts';
 
 export type StallState = 'none' | 'slowed' | 'stopped';
 

@@ -7,7 +7,7 @@ import type { Memtable } from './memtable/memtable.ts';
 import { SlabPool, SLAB_BYTES } from './memtable/slab.ts';
 import type { Version } from './manifest/version.ts';
 import type { VersionSet } from './manifest/version-set.ts';
-import type { Segment } from './wal/log.ts';
+import type { Segment } from './wal/segment.ts';
 
 export interface Sealed {
   readonly memtable: Memtable;

@@ -9,45 +9,37 @@ import { debtKey, diskKeyOfHint, hintKey, hintRange, slotOfDebt, slotOfHint } fr
 import { StandInActor } from '../../src/cluster/handoff/stand-in-actor.ts';
 import { partitionOfDiskKey, placeKey, tokenSpace } from '../../src/cluster/ring/token.ts';
 import { bits } from '../../src/cluster/quorum/write.ts';
-import { fields, play, transcripts } from '../quorum/transcript.ts';
+import { fields, play, transcripts, MachineTranscript, mask } from '../quorum/transcript.ts';
 
 const DATA = new URL('testdata/', import.meta.url);
 
-class DeliveryTranscript implements DeliveryOut {
-  #effects: string[] = [];
+class DeliveryTranscript extends MachineTranscript implements DeliveryOut {
   #state: DeliveryState | undefined;
 
-  readonly run = (command: string): string[] => {
-    const [verb = '', ...words] = command.split(' ');
-    this.#effects = [];
+  protected perform(verb: string, words: readonly string[]): void {
     if (verb === 'hint') {
       const { slot, w, healthy = '' } = fields(words);
       this.#state = newDelivery(Number(slot), Number(w));
-      deliveryStep(
-        this.#state,
-        { kind: 'start', healthy: healthy.split(/(?=.)/).reduce((mask, digit) => mask | (1 << Number(digit)), 0) },
-        this,
-      );
-      return this.#effects;
+      deliveryStep(this.#state, { kind: 'start', healthy: mask(healthy) }, this);
+      return;
     }
     if (this.#state === undefined) throw new Error('a transcript begins with a hint');
     const replica = Number(words[0]);
     if (verb === 'confirmed') deliveryStep(this.#state, { kind: 'confirmed', replica }, this);
     else if (verb === 'refused') deliveryStep(this.#state, { kind: 'refused', replica, code: words[1] as ErrorCode }, this);
     else throw new Error(`no command ${verb}`);
-    return this.#effects;
-  };
+  }
 
   send(replica: number): void {
-    this.#effects.push(`send to ${String(replica)}`);
+    this.note(`send to ${String(replica)}`);
   }
 
   drop(): void {
-    this.#effects.push('drop');
+    this.note('drop');
   }
 
   keep(refusal: ErrorCode | undefined, again: boolean): void {
-    this.#effects.push(`keep${refusal === undefined ? '' : ` (${refusal})`}${again ? ', try again' : ''}`);
+    this.note(`keep${refusal === undefined ? '' : ` (${refusal})`}${again ? ', try again' : ''}`);
   }
 }
 

@@ -22,7 +22,7 @@ import {
 } from '../../src/cluster/quorum/strong-write.ts';
 import type { RegisterRecord } from '../../src/cluster/versioning/register.ts';
 import { counterOf, makeTag, NO_TAG, type Tag } from '../../src/cluster/versioning/tag.ts';
-import { fields } from './transcript.ts';
+import { fields, MachineTranscript, mask } from './transcript.ts';
 
 const ACTOR = 'the actor of 20 byte';
 
@@ -36,17 +36,10 @@ function show(tag: Tag): string {
   return tag === NO_TAG ? '0' : `${String(counterOf(tag))}.${String(tag.charCodeAt(tag.length - 1))}`;
 }
 
-function mask(text: string): number {
-  return text.split(/(?=.)/).reduce((bits, digit) => bits | (1 << Number(digit)), 0);
-}
-
-export class StrongReadTranscript implements StrongReadOut {
-  #effects: string[] = [];
+export class StrongReadTranscript extends MachineTranscript implements StrongReadOut {
   #state: StrongReadState | undefined;
 
-  readonly run = (command: string): string[] => {
-    const [verb = '', ...words] = command.split(' ');
-    this.#effects = [];
+  protected perform(verb: string, words: readonly string[]): void {
     if (verb === 'read') {
       const { n, r, w, up, from } = fields(words);
       this.#state = newStrongRead(Number(n), Number(r), Number(w));
@@ -54,10 +47,9 @@ export class StrongReadTranscript implements StrongReadOut {
     } else {
       this.#step(this.#event(verb, words));
     }
-    return this.#effects;
-  };
+  }
 
-  #event(verb: string, [at = '0', what]: string[]): StrongReadEvent {
+  #event(verb: string, [at = '0', what]: readonly string[]): StrongReadEvent {
     const replica = Number(at);
     const code = (what ?? 'TIMEOUT') as ErrorCode;
     switch (verb) {
@@ -88,39 +80,36 @@ export class StrongReadTranscript implements StrongReadOut {
   }
 
   askValue(replica: number, hedged: boolean): void {
-    this.#effects.push(`ask ${String(replica)} for its value${hedged ? ' (hedge)' : ''}`);
+    this.note(`ask ${String(replica)} for its value${hedged ? ' (hedge)' : ''}`);
   }
 
   askTag(replica: number): void {
-    this.#effects.push(`ask ${String(replica)} for its tag`);
+    this.note(`ask ${String(replica)} for its tag`);
   }
 
   writeBack(replica: number, { tag }: Tagged): void {
-    this.#effects.push(`write ${show(tag)} back to ${String(replica)}`);
+    this.note(`write ${show(tag)} back to ${String(replica)}`);
   }
 
   answer({ tag }: Tagged, waited: boolean): void {
-    this.#effects.push(`answer ${show(tag)}${waited ? ' (after a write-back)' : ''}`);
+    this.note(`answer ${show(tag)}${waited ? ' (after a write-back)' : ''}`);
   }
 
   fail(code: ErrorCode, message: string): void {
-    this.#effects.push(`fail ${code}: ${message}`);
+    this.note(`fail ${code}: ${message}`);
   }
 
   settle(): void {
-    this.#effects.push('settled');
+    this.note('settled');
   }
 }
 
 const ID = 'operation 16 byt';
 
-export class StrongWriteTranscript implements StrongWriteOut {
-  #effects: string[] = [];
+export class StrongWriteTranscript extends MachineTranscript implements StrongWriteOut {
   #state: StrongWriteState | undefined;
 
-  readonly run = (command: string): string[] => {
-    const [verb = '', ...words] = command.split(' ');
-    this.#effects = [];
+  protected perform(verb: string, words: readonly string[]): void {
     if (verb === 'write') {
       const { n, r, w, up, id } = fields(words);
       this.#state = newStrongWrite({
@@ -135,10 +124,9 @@ export class StrongWriteTranscript implements StrongWriteOut {
     } else {
       this.#step(this.#event(verb, words));
     }
-    return this.#effects;
-  };
+  }
 
-  #event(verb: string, [at = '0', ...words]: string[]): StrongWriteEvent {
+  #event(verb: string, [at = '0', ...words]: readonly string[]): StrongWriteEvent {
     const replica = Number(at);
     const [what] = words;
     const attempt = Number(fields(words.filter((word) => word.includes('=')))['attempt'] ?? this.#state?.attempt ?? 1);
@@ -175,35 +163,35 @@ export class StrongWriteTranscript implements StrongWriteOut {
   }
 
   askTag(replica: number): void {
-    this.#effects.push(`ask ${String(replica)} for its tag`);
+    this.note(`ask ${String(replica)} for its tag`);
   }
 
   prepare(replica: number, attempt: number): void {
-    this.#effects.push(`ask ${String(replica)} for a promise, attempt ${String(attempt)}`);
+    this.note(`ask ${String(replica)} for a promise, attempt ${String(attempt)}`);
   }
 
   accept(replica: number, attempt: number, { tag }: RegisterRecord): void {
-    this.#effects.push(`ask ${String(replica)} to accept ${show(tag)}, attempt ${String(attempt)}`);
+    this.note(`ask ${String(replica)} to accept ${show(tag)}, attempt ${String(attempt)}`);
   }
 
   store(replica: number, tag: Tag): void {
-    this.#effects.push(`store ${show(tag)} at ${String(replica)}`);
+    this.note(`store ${show(tag)} at ${String(replica)}`);
   }
 
   pause(attempt: number): void {
-    this.#effects.push(`pause after attempt ${String(attempt)}`);
+    this.note(`pause after attempt ${String(attempt)}`);
   }
 
   acknowledge(existed: boolean, repeated: boolean): void {
-    this.#effects.push(`acknowledge${existed ? ', there was a value' : ''}${repeated ? ', a repetition' : ''}`);
+    this.note(`acknowledge${existed ? ', there was a value' : ''}${repeated ? ', a repetition' : ''}`);
   }
 
   fail(code: ErrorCode, message: string, outcome: string): void {
-    this.#effects.push(`fail ${code}, outcome ${outcome}: ${message}`);
+    this.note(`fail ${code}, outcome ${outcome}: ${message}`);
   }
 
   settle(): void {
-    this.#effects.push('settled');
+    this.note('settled');
   }
 }
 

@@ -56,3 +56,26 @@ export function play(file: URL, run: (command: string) => readonly string[]): { 
 export function fields(words: readonly string[]): Record<string, string> {
   return Object.fromEntries(words.map((word) => word.split('=', 2) as [string, string]));
 }
+
+/** The digits of `text` as bits: `02` is replicas 0 and 2. */
+export function mask(text: string): number {
+  return text === '' ? 0 : text.split(/(?=.)/).reduce((bits, digit) => bits | (1 << Number(digit)), 0);
+}
+
+/** A machine under test: performs commands, and notes what the machine then asks for. */
+export abstract class MachineTranscript {
+  #effects: string[] = [];
+
+  readonly run = (command: string): string[] => {
+    const [verb = '', ...words] = command.split(' ');
+    this.#effects = [];
+    this.perform(verb, words);
+    return this.#effects;
+  };
+
+  protected abstract perform(verb: string, words: readonly string[]): void;
+
+  protected note(effect: string): void {
+    this.#effects.push(effect);
+  }
+}

@@ -22,7 +22,7 @@ import {
   writeStep,
 } from '../../src/cluster/quorum/write.ts';
 import { StrongReadTranscript, StrongWriteTranscript } from './strong-transcripts.ts';
-import { fields, play, transcripts } from './transcript.ts';
+import { fields, play, transcripts, MachineTranscript, mask } from './transcript.ts';
 
 const DATA = new URL('testdata/', import.meta.url);
 
@@ -43,18 +43,10 @@ function show({ digest }: Content): string {
   return digest === '' ? '-' : digest;
 }
 
-function mask(text: string): number {
-  if (text === '') return 0;
-  return text.split(/(?=.)/).reduce((bits, digit) => bits | (1 << Number(digit)), 0);
-}
-
-class ReadTranscript implements ReadOut {
-  #effects: string[] = [];
+class ReadTranscript extends MachineTranscript implements ReadOut {
   #state: ReadState | undefined;
 
-  readonly run = (command: string): string[] => {
-    const [verb = '', ...words] = command.split(' ');
-    this.#effects = [];
+  protected perform(verb: string, words: readonly string[]): void {
     if (verb === 'read') {
       const { n, r, up, from, fallbacks } = fields(words);
       this.#state = newRead(Number(n), Number(r), { merge });
@@ -62,10 +54,9 @@ class ReadTranscript implements ReadOut {
     } else {
       this.#step(this.#event(verb, words));
     }
-    return this.#effects;
-  };
+  }
 
-  #event(verb: string, [replica = '0', what]: string[]): ReadEvent {
+  #event(verb: string, [replica = '0', what]: readonly string[]): ReadEvent {
     const at = { replica: Number(replica) };
     switch (verb) {
       case 'value':
@@ -99,42 +90,40 @@ class ReadTranscript implements ReadOut {
   }
 
   askValue(replica: number, hedged: boolean): void {
-    this.#effects.push(`ask ${String(replica)} for its value${hedged ? ' (hedge)' : ''}`);
+    this.note(`ask ${String(replica)} for its value${hedged ? ' (hedge)' : ''}`);
   }
 
   askDigest(replica: number): void {
-    this.#effects.push(`ask ${String(replica)} for its digest`);
+    this.note(`ask ${String(replica)} for its digest`);
   }
 
   repair(replica: number, bytes: Uint8Array): void {
-    this.#effects.push(`repair ${String(replica)} with ${Buffer.from(bytes).toString()}`);
+    this.note(`repair ${String(replica)} with ${Buffer.from(bytes).toString()}`);
   }
 
   answer(answered: Content, merged: boolean): void {
     const fallbacks = this.#state === undefined ? 0 : fallbacksAnswering(this.#state);
-    this.#effects.push(`answer ${show(answered)}${merged ? ' (merged)' : ''}${byFallbacks(fallbacks)}`);
+    this.note(`answer ${show(answered)}${merged ? ' (merged)' : ''}${byFallbacks(fallbacks)}`);
   }
 
   fail(code: ErrorCode, message: string): void {
-    this.#effects.push(`fail ${code}: ${message}`);
+    this.note(`fail ${code}: ${message}`);
   }
 
   settle(): void {
-    this.#effects.push('settled');
+    this.note('settled');
   }
 }
 
-class WriteTranscript implements WriteOut {
-  #effects: string[] = [];
+class WriteTranscript extends MachineTranscript implements WriteOut {
   #state: WriteState | undefined;
 
-  readonly run = (command: string): string[] => {
-    const [verb = '', replica = '0', code = 'TIMEOUT'] = command.split(' ');
-    this.#effects = [];
+  protected perform(verb: string, words: readonly string[]): void {
+    const [replica = '0', code = 'TIMEOUT'] = words;
     if (verb === 'write') {
-      const { n, w, fallbacks } = fields(command.split(' ').slice(1));
+      const { n, w, fallbacks } = fields(words);
       this.#state = newWrite(Number(n), Number(w), mask(fallbacks ?? ''));
-      return [];
+      return;
     }
     if (this.#state === undefined) throw new Error('a transcript begins with a write');
     switch (verb) {
@@ -153,29 +142,25 @@ class WriteTranscript implements WriteOut {
       default:
         throw new Error(`no command ${verb}`);
     }
-    return this.#effects;
-  };
+  }
 
   acknowledge(): void {
-    this.#effects.push(`acknowledge${byFallbacks(this.#state === undefined ? 0 : fallbacksCounted(this.#state))}`);
+    this.note(`acknowledge${byFallbacks(this.#state === undefined ? 0 : fallbacksCounted(this.#state))}`);
   }
 
   fail(code: ErrorCode, message: string, outcome: string): void {
-    this.#effects.push(`fail ${code}, outcome ${outcome}: ${message}`);
+    this.note(`fail ${code}, outcome ${outcome}: ${message}`);
   }
 
   settle(): void {
-    this.#effects.push('settled');
+    this.note('settled');
   }
 }
 
-class GatherTranscript implements GatherOut {
-  #effects: string[] = [];
+class GatherTranscript extends MachineTranscript implements GatherOut {
   #state: GatherState | undefined;
 
-  readonly run = (command: string): string[] => {
-    const [verb = '', ...words] = command.split(' ');
-    this.#effects = [];
+  protected perform(verb: string, words: readonly string[]): void {
     if (verb === 'gather') {
       const { n, need, others, up, own, wait } = fields(words);
       this.#state = newGather({
@@ -195,8 +180,7 @@ class GatherTranscript implements GatherOut {
       else if (verb === 'deadline' || verb === 'patience') this.#step({ kind: verb });
       else throw new Error(`no command ${verb}`);
     }
-    return this.#effects;
-  };
+  }
 
   #step(event: GatherEvent): void {
     if (this.#state === undefined) throw new Error('a transcript begins with a gather');
@@ -204,15 +188,15 @@ class GatherTranscript implements GatherOut {
   }
 
   askValue(replica: number): void {
-    this.#effects.push(`ask ${String(replica)} for its value`);
+    this.note(`ask ${String(replica)} for its value`);
   }
 
   done(merged: Content, unanimous: boolean): void {
-    this.#effects.push(`done ${show(merged)}${unanimous ? ' (all the same)' : ''}`);
+    this.note(`done ${show(merged)}${unanimous ? ' (all the same)' : ''}`);
   }
 
   fail(code: ErrorCode, message: string): void {
-    this.#effects.push(`fail ${code}: ${message}`);
+    this.note(`fail ${code}: ${message}`);
   }
 }
 

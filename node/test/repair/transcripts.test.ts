@@ -21,7 +21,7 @@ import {
 } from '../../src/cluster/repair/refill.ts';
 import { leafRange, leavesTouched } from '../../src/cluster/repair/tree-shape.ts';
 import { tokenSpace } from '../../src/cluster/ring/token.ts';
-import { fields, play, transcripts } from '../quorum/transcript.ts';
+import { fields, play, transcripts, MachineTranscript } from '../quorum/transcript.ts';
 
 const DATA = new URL('testdata/', import.meta.url);
 const SPACE = tokenSpace('0123456789abcdef', 1);
@@ -39,15 +39,12 @@ function items(text: string | undefined): LeafItem[] {
     .map((item) => ({ key: item[0] ?? '', digest: item.slice(1) }));
 }
 
-class ComparisonTranscript implements ComparisonOut {
-  #effects: string[] = [];
+class ComparisonTranscript extends MachineTranscript implements ComparisonOut {
   #state: ComparisonState = newComparison(SPACE, 0 as PartitionId);
   #own = new Map<string, NodeHash>();
   #asked: readonly number[] = [];
 
-  readonly run = (command: string): string[] => {
-    const [verb = '', ...words] = command.split(' ');
-    this.#effects = [];
+  protected perform(verb: string, words: readonly string[]): void {
     switch (verb) {
       case 'compare':
         this.#state = newComparison(SPACE, 0 as PartitionId);
@@ -77,10 +74,9 @@ class ComparisonTranscript implements ComparisonOut {
         comparisonStep(this.#state, { kind: 'failed', code: words[0] as ErrorCode }, this);
         break;
       default:
-        throw new Error(`no command ${command}`);
+        throw new Error(`no command ${verb}`);
     }
-    return this.#effects;
-  };
+  }
 
   own(level: number, index: number): NodeHash {
     return this.#own.get(`${String(level)} ${String(index)}`) ?? hash('0');
@@ -88,26 +84,26 @@ class ComparisonTranscript implements ComparisonOut {
 
   askNodes(level: number, indexes: readonly number[]): void {
     this.#asked = indexes;
-    this.#effects.push(`ask level ${String(level)}: ${String(indexes[0])}-${String(indexes.at(-1))}`);
+    this.note(`ask level ${String(level)}: ${String(indexes[0])}-${String(indexes.at(-1))}`);
   }
 
   askItems(from: string, to: string | undefined): void {
     const last = to === undefined ? 255 : leavesTouched(SPACE, '', to).last;
     const resumed = from.length < 8 || from !== leafRange(SPACE, 0 as PartitionId, leavesTouched(SPACE, from, to).first).from;
     const first = resumed ? last - 1 : leavesTouched(SPACE, from, to).first;
-    this.#effects.push(`items${resumed ? ` from ${from}` : ''} of leaves ${String(first)}-${String(last)}`);
+    this.note(`items${resumed ? ` from ${from}` : ''} of leaves ${String(first)}-${String(last)}`);
   }
 
   move(fetch: readonly string[], send: readonly string[]): void {
-    this.#effects.push(`move fetch=${fetch.join(',')} send=${send.join(',')}`);
+    this.note(`move fetch=${fetch.join(',')} send=${send.join(',')}`);
   }
 
   done(result: ComparisonResult): void {
-    this.#effects.push(`done ${result}`);
+    this.note(`done ${result}`);
   }
 
   fail(code: ErrorCode): void {
-    this.#effects.push(`fail ${code}`);
+    this.note(`fail ${code}`);
   }
 }
 
@@ -115,13 +111,10 @@ function text(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('latin1');
 }
 
-class RefillTranscript implements RefillOut {
-  #effects: string[] = [];
+class RefillTranscript extends MachineTranscript implements RefillOut {
   #state: RefillState = newRefill(1, '', undefined);
 
-  readonly run = (command: string): string[] => {
-    const [verb = '', ...words] = command.split(' ');
-    this.#effects = [];
+  protected perform(verb: string, words: readonly string[]): void {
     switch (verb) {
       case 'refill': {
         const { needed, from = '', to } = fields(words);
@@ -149,13 +142,12 @@ class RefillTranscript implements RefillOut {
         refillStep(this.#state, { kind: verb }, this);
         break;
       default:
-        throw new Error(`no command ${command}`);
+        throw new Error(`no command ${verb}`);
     }
-    return this.#effects;
-  };
+  }
 
   ask(member: number, from: string, to: string | undefined): void {
-    this.#effects.push(`ask ${String(member)} from ${from} to ${to ?? '-'}`);
+    this.note(`ask ${String(member)} from ${from} to ${to ?? '-'}`);
   }
 
   merge(a: Uint8Array, b: Uint8Array): Uint8Array {
@@ -163,19 +155,19 @@ class RefillTranscript implements RefillOut {
   }
 
   store(entries: readonly RefillEntry[]): void {
-    this.#effects.push(['store', ...entries.map(({ key, object }) => `${key}:${text(object)}`)].join(' '));
+    this.note(['store', ...entries.map(({ key, object }) => `${key}:${text(object)}`)].join(' '));
   }
 
   heal(from: string, to: string | undefined): void {
-    this.#effects.push(`heal ${from} to ${to ?? '-'}`);
+    this.note(`heal ${from} to ${to ?? '-'}`);
   }
 
   done(): void {
-    this.#effects.push('done');
+    this.note('done');
   }
 
   wait(short: number): void {
-    this.#effects.push(`wait ${String(short)}`);
+    this.note(`wait ${String(short)}`);
   }
 }
 

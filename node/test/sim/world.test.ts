@@ -3,7 +3,8 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Connection, ConnectionHandler } from '../../src/env/network.ts';
 import { EventQueue } from '../../sim/world/event-queue.ts';
-import { SimNetwork, POISON } from '../../sim/world/network.ts';
+import { POISON } from '../../sim/world/connection-end.ts';
+import { SimNetwork } from '../../sim/world/network.ts';
 import { Process, isFenced } from '../../sim/world/process.ts';
 import { World } from '../../sim/world/world.ts';
 

@@ -4,7 +4,6 @@
  * Invariant: the topology is written once, when the cluster is made; starting again finds the same members, ports and data.
  */
 
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 
 import { CoterieError } from '../../base/errors.ts';
@@ -13,6 +12,7 @@ import { createTopology } from '../../cluster/ring/topology-create.ts';
 import { type BucketDefinition, DEFAULT_PARTITIONS, type Topology } from '../../cluster/ring/topology.ts';
 import { randomHex } from '../random.ts';
 import { openTopologyFile } from '../topology-file.ts';
+import { freePorts, HOST, requirePort } from './ports.ts';
 
 export interface DevRequest {
   readonly directory: string;
@@ -29,7 +29,6 @@ export interface DevRequest {
   readonly freePorts: boolean;
 }
 
-const HOST = '127.0.0.1';
 const STRONG = 'strong';
 const BASES = { respPort: 6400, httpPort: 8400, peerPort: 7400 } as const;
 
@@ -107,37 +106,17 @@ function majorityBucket(name: string, index: number, N: number): BucketDefinitio
   return { id: bucketId(index), name, consistency: 'eventual', R: majority, W: majority, blindWrites: 'newest' };
 }
 
-/** Ports that nobody listens on now, held all at once so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, () => listenOn(0)));
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
-
-async function listenOn(port: number): Promise<ReturnType<typeof createServer>> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen({ host: HOST, port }, () => resolve(server));
-  });
-}
-
 /** @throws CoterieError PORT_IN_USE naming the port and the node it is for */
 export async function requirePorts(topology: Topology): Promise<void> {
   for (const { name, address } of topology.members) {
     for (const port of [address.respPort, address.httpPort, address.peerPort]) {
-      const server = await listenOn(port).catch((error: unknown) => {
+      await requirePort(port).catch((error: unknown) => {
         throw new CoterieError(
           'PORT_IN_USE',
           `port ${port} of ${name} is in use: is this cluster, or another one, running already? Stop it, or start this one with --data DIRECTORY --ports free`,
           { cause: error },
         );
       });
-      await new Promise((resolve) => server.close(resolve));
     }
   }
 }

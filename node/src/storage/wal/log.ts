@@ -19,54 +19,16 @@ import type { Clock, Timer } from '../../env/clock.ts';
 import type { Vfs, VfsFile } from '../../env/vfs.ts';
 import { isVfsError } from '../../env/vfs.ts';
 import type { Memtable } from '../memtable/memtable.ts';
-import type { Slab } from '../memtable/slab.ts';
 import type { FsyncPolicy } from '../options.ts';
 import { logName } from '../sstable/table-meta.ts';
 import { FRAME_HEAD_BYTES } from './frame.ts';
+import { type Acknowledge, Segment } from './segment.ts';
 import { encodeSegmentHeader, SEGMENT_HEAD_BYTES } from './segment-header.ts';
 import { WritePace } from './write-pace.ts';
-
-export type Acknowledge = (error?: CoterieError) => void;
 
 const IDLE_MARK_MS = 50;
 /** Behind the name of a segment that is being rewritten; the next start removes such files. */
 export const UNFINISHED = '.new';
-
-export class Segment {
-  number: number;
-  /** The lowest number under which a file may hold what is needed of it: during a rewrite the old file's. */
-  lowest: number;
-  readonly memtable: Memtable;
-  /** Bytes of the file known to be on the disk. */
-  synced = 0;
-  sealed = false;
-  /** Callbacks of the group that gathers. */
-  waiting: Acknowledge[] = [];
-  /** Bytes of the file written, 0 before it exists. */
-  position = 0;
-  file: VfsFile | undefined;
-  /** A sync or write failed: only a rewrite to a new file helps. */
-  broken = false;
-  /** What was written of the slabs: all of those before `slab`, and `offset` bytes of it. */
-  slab = 0;
-  offset = 0;
-  /** The position behind the last mark. */
-  marked = 0;
-  /** A background sync in flight. */
-  syncing: Promise<void> | undefined;
-
-  constructor(number: number, memtable: Memtable) {
-    this.number = number;
-    this.lowest = number;
-    this.memtable = memtable;
-  }
-
-  get hasUnwritten(): boolean {
-    const { slabs } = this.memtable;
-    const current: Slab | undefined = slabs[this.slab];
-    return this.slab < slabs.length - 1 || (current !== undefined && this.offset < current.used);
-  }
-}
 
 export interface LogOwner {
   nextNumber(): number;
