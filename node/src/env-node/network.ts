@@ -1,5 +1,6 @@
 /**
- * TCP. What is written is copied at once, because the caller's bytes are borrowed: small chunks into Node's buffer pool, large ones into
+ * TCP. All sockets read into one buffer, because what comes is lent only until `onData` returns: a read takes no memory of its own and passes
+ * through no stream, which is a fifth of what a small request costs. What is written is copied at once, because the caller's bytes are borrowed: small chunks into Node's buffer pool, large ones into
  * buffers from a bounded free list, so that no flush allocates a large buffer of its own. The system is tried at once; what it does not
  * take waits in the socket, in order.
  */
@@ -18,6 +19,30 @@ const HIGH_WATER_BYTES = 256 * 1024;
 /** Half a minute of silence, then the system probes whether the other end still lives. */
 const KEEP_ALIVE_MS = 30_000;
 
+/** What a socket reads at most at once. */
+const READ_BYTES = 64 * 1024;
+/** Of all sockets: each fills it and has it emptied within one callback. */
+const READ_BUFFER = Buffer.allocUnsafeSlow(READ_BYTES);
+
+/** Where one socket's bytes go. */
+class Reader {
+  onData: ((chunk: Uint8Array) => void) | undefined;
+  readonly options: net.OnReadOpts = {
+    buffer: READ_BUFFER,
+    callback: (length) => {
+      this.onData?.(READ_BUFFER.subarray(0, length));
+      return true;
+    },
+  };
+}
+
+/** A socket that reads where it is told to, on the handle of an accepted one, which Node makes without asking. */
+function socketOf(accepted: net.Socket, reader: Reader): net.Socket {
+  const { _handle: handle } = accepted as unknown as { readonly _handle: unknown };
+  const options = { handle, onread: reader.options, highWaterMark: HIGH_WATER_BYTES };
+  return new net.Socket(options as net.SocketConstructorOpts);
+}
+
 class TcpConnection implements Connection {
   readonly remote: string;
   readonly #socket: net.Socket;
@@ -32,11 +57,11 @@ class TcpConnection implements Connection {
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
   }
 
-  attach(handler: ConnectionHandler): void {
+  attach(handler: ConnectionHandler, reader: Reader): void {
     let failure: Error | undefined;
-    this.#socket.on('data', (chunk: Buffer) => {
+    reader.onData = (chunk) => {
       if (!this.#closed) handler.onData(chunk);
-    });
+    };
     this.#socket.on('drain', () => {
       handler.onDrain();
     });
@@ -91,9 +116,12 @@ export class NodeNetwork implements Network {
   readonly #free = new FreeList();
 
   listen(address: Address, accept: (connection: Connection) => ConnectionHandler): Promise<Listener> {
-    const server = net.createServer({ highWaterMark: HIGH_WATER_BYTES }, (socket) => {
+    const server = net.createServer({ pauseOnConnect: true }, (accepted) => {
+      const reader = new Reader();
+      const socket = socketOf(accepted, reader);
       const connection = new TcpConnection(socket, this.#free);
-      connection.attach(accept(connection));
+      connection.attach(accept(connection), reader);
+      socket.resume();
     });
     return new Promise((resolve, reject) => {
       const refuse = (error: Error): void => {
@@ -115,7 +143,8 @@ export class NodeNetwork implements Network {
     opened: (connection: Connection) => ConnectionHandler,
     failed: (error: Error) => void,
   ): void {
-    const options: net.SocketConstructorOpts & { readonly highWaterMark: number } = { highWaterMark: HIGH_WATER_BYTES };
+    const reader = new Reader();
+    const options = { highWaterMark: HIGH_WATER_BYTES, onread: reader.options };
     const socket = new net.Socket(options);
     let failure: Error | undefined;
     const timer = setTimeout(() => {
@@ -136,7 +165,7 @@ export class NodeNetwork implements Network {
       socket.off('error', onError);
       socket.off('close', onClose);
       const connection = new TcpConnection(socket, this.#free);
-      connection.attach(opened(connection));
+      connection.attach(opened(connection), reader);
     });
   }
 }

@@ -245,7 +245,7 @@ export class Engine {
       done(asCoterieError(error));
       return;
     }
-    this.#reads.entries.forget(key);
+    this.#reads.renewEntry(key, { kind: tombstone ? 'tombstone' : 'value', expireAtMs, gcTag, value });
     this.#appended(1, key.length + value.length);
     this.#submit(done);
   }

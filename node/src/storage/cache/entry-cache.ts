@@ -117,6 +117,20 @@ export class EntryCache {
     this.#append(cached);
   }
 
+  /** The key is being written: who has it keeps the new entry, because it is wanted again when its memtable has gone to a table. */
+  renew(key: ByteString, entry: Entry): void {
+    if (this.#index.size === 0) return;
+    const cached = this.#index.get(key);
+    if (cached === undefined) return;
+    if (entry.value.length > this.#entryBytes) {
+      this.#remove(cached);
+      return;
+    }
+    const renewed = new CachedEntry(key, entry, cached.place, this.#copied(entry.value));
+    this.#index.set(key, renewed);
+    this.#append(renewed);
+  }
+
   /** The key is being written: what tables have for it is no longer the newest. */
   forget(key: ByteString): void {
     if (this.#index.size === 0) return;

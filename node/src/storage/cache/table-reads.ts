@@ -103,6 +103,12 @@ export class TableReads {
     this.#trimSoon();
   }
 
+  /** The key is being written. */
+  renewEntry(key: ByteString, entry: Entry): void {
+    this.entries.renew(key, entry);
+    this.#trimSoon();
+  }
+
   /** Afterwards, in the same turn, the block (or with TABLE_ITSELF the index and filter) is in memory, or known to be damaged. */
   load(meta: TableMeta, table: TableFile, block: number): Promise<void> {
     const under = table.loading.get(block);
