@@ -81,7 +81,7 @@ const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     type: 'whole',
     least: 65_536,
     most: 68_719_476_736,
-    fallback: 67_108_864,
+    fallback: 134_217_728,
     about: 'Memory of the cache of entries and blocks',
   },
   openFiles: { type: 'whole', least: 16, most: 65_536, fallback: 512, about: 'Table files held open at once' },

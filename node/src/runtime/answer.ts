@@ -16,18 +16,11 @@ export class Answer<T> implements Sink<T> {
   #error: CoterieError | undefined;
   #resolve: ((value: T) => void) | undefined;
   #reject: ((error: CoterieError) => void) | undefined;
-  readonly #ended: ((error?: CoterieError) => void) | undefined;
-
-  /** @param ended runs once, when the result is there */
-  constructor(ended?: (error?: CoterieError) => void) {
-    this.#ended = ended;
-  }
 
   succeed(value: T): void {
     if (this.#state !== 'open') return;
     this.#state = 'value';
     this.#value = value;
-    this.#ended?.();
     this.#resolve?.(value);
   }
 
@@ -35,7 +28,6 @@ export class Answer<T> implements Sink<T> {
     if (this.#state !== 'open') return;
     this.#state = 'error';
     this.#error = error;
-    this.#ended?.(error);
     this.#reject?.(error);
   }
 

@@ -21,6 +21,7 @@ import { Pending } from '../storage/engine.ts';
 import type { CoordinateKind } from '../transport/messages/coordinate.ts';
 import { Answer, type Sink } from './answer.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
+import type { NodeMetrics } from './node-metrics.ts';
 import type {
   ExpireResult,
   LocalCopy,
@@ -49,42 +50,114 @@ const FIRST_TOKEN = '\0'.repeat(TOKEN_BYTES);
 /** Rounds of one SCAN call that find too few keys. */
 const MOST_ROUNDS = 16;
 
-/** Turns the content that a read ends with into the client's answer. */
-class ReadSink implements Sink<Pick<ReadAnswer, 'bytes' | 'fallbacks'>> {
-  readonly answer: Answer<ReadResult>;
-  readonly #core: NodeCore;
+/** One operation of a client, from its admission on: times it, and tells the admission of its end. */
+class Timed {
+  readonly core: NodeCore;
+  readonly startMs: number;
+  /** Admitted, and not part of another that was. */
+  readonly admitted: boolean;
+  begun: boolean;
+
+  constructor(core: NodeCore, startMs: number, begun: boolean, admitted: boolean) {
+    this.core = core;
+    this.startMs = startMs;
+    this.begun = begun;
+    this.admitted = admitted;
+  }
+
+  ended(histogram: NodeMetrics['readMs'], error?: CoterieError): void {
+    if (!this.begun) return;
+    const { clock, pace, admission } = this.core;
+    const tookMs = clock.monotonicMs() - this.startMs;
+    histogram.observe(tookMs);
+    pace.observe(tookMs);
+    if (this.admitted) admission.ended(tookMs, error);
+  }
+}
+
+/** Turns the content that a read ends with into the client's answer, and counts. */
+class ReadSink extends Timed implements Sink<Pick<ReadAnswer, 'bytes' | 'fallbacks'>> {
+  readonly #sink: Sink<ReadResult>;
   readonly #bucket: BucketDefinition;
   readonly #key: ByteString;
+  #over = false;
 
-  constructor(core: NodeCore, bucket: BucketDefinition, key: ByteString, ended: (error?: CoterieError) => void) {
-    this.#core = core;
+  constructor(
+    core: NodeCore,
+    startMs: number,
+    begun: boolean,
+    admitted: boolean,
+    sink: Sink<ReadResult>,
+    bucket: BucketDefinition,
+    key: ByteString,
+  ) {
+    super(core, startMs, begun, admitted);
+    this.#sink = sink;
     this.#bucket = bucket;
     this.#key = key;
-    this.answer = new Answer(ended);
   }
 
   succeed({ bytes, fallbacks }: Pick<ReadAnswer, 'bytes' | 'fallbacks'>): void {
-    if (bytes === undefined) {
-      this.answer.succeed(NEVER_WRITTEN);
-      return;
-    }
+    if (this.#over) return;
+    let result: ReadResult;
     try {
-      const { topology, clock } = this.#core;
-      if (this.#bucket.consistency === 'strong') this.answer.succeed(registerRead(bytes));
-      else this.answer.succeed(new ObjectRead(bytes, topology, this.#bucket, this.#key, clock.wallMs(), CHECKSUM, fallbacks));
+      result = this.#resultOf(bytes, fallbacks);
     } catch (error) {
       const coded = asCoterieError(error);
       if (coded.code === 'INTERNAL') throw error;
       this.fail(coded);
+      return;
     }
+    this.#over = true;
+    this.ended(this.core.metrics.readMs);
+    this.#sink.succeed(result);
   }
 
   fail(error: CoterieError): void {
-    const { counts } = this.#core.metrics;
+    if (this.#over) return;
+    this.#over = true;
+    const { counts, readMs } = this.core.metrics;
     counts.readsFailed.add();
     if (error.code === 'TIMEOUT') counts.timeouts.add();
     if (error.code === 'NO_QUORUM') counts.noQuorum.add();
-    this.answer.fail(error);
+    this.ended(readMs, error);
+    this.#sink.fail(error);
+  }
+
+  #resultOf(bytes: Uint8Array | undefined, fallbacks: number | undefined): ReadResult {
+    if (bytes === undefined) return NEVER_WRITTEN;
+    if (this.#bucket.consistency === 'strong') return registerRead(bytes);
+    const { topology, clock } = this.core;
+    return new ObjectRead(bytes, topology, this.#bucket, this.#key, clock.wallMs(), CHECKSUM, fallbacks);
+  }
+}
+
+/** Passes what a write ends with on to the client, and counts. */
+class WriteSink extends Timed implements Sink<WriteAnswer> {
+  readonly #sink: Sink<WriteAnswer>;
+  #over = false;
+
+  constructor(core: NodeCore, startMs: number, begun: boolean, sink: Sink<WriteAnswer>) {
+    super(core, startMs, begun, true);
+    this.#sink = sink;
+  }
+
+  succeed(answer: WriteAnswer): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.ended(this.core.metrics.writeMs);
+    this.#sink.succeed(answer);
+  }
+
+  fail(error: CoterieError): void {
+    if (this.#over) return;
+    this.#over = true;
+    const { counts, writeMs } = this.core.metrics;
+    counts.writesFailed.add();
+    if (error.code === 'TIMEOUT') counts.timeouts.add();
+    if (error.code === 'NO_QUORUM') counts.noQuorum.add();
+    this.ended(writeMs, error);
+    this.#sink.fail(error);
   }
 }
 
@@ -103,6 +176,12 @@ export class ClientOperations {
   }
 
   get(bucketName: string, key: ByteString, options: ReadOptions): Maybe<ReadResult> {
+    const answer = new Answer<ReadResult>();
+    this.getInto(answer, bucketName, key, options);
+    return answer.take();
+  }
+
+  getInto(sink: Sink<ReadResult>, bucketName: string, key: ByteString, options: ReadOptions): void {
     const { topology, limits, clock, admission, policies } = this.#core;
     const bucket = this.#bucketOf(bucketName);
     checkKey(key, limits);
@@ -114,11 +193,12 @@ export class ClientOperations {
     const timeoutMs = timeoutOf(options.timeoutMs, limits);
     const startMs = clock.monotonicMs();
     admission.check(startMs);
-    return this.#read(bucket, key, r, timeoutMs, startMs, sloppy, false);
+    this.#read(sink, bucket, key, r, timeoutMs, startMs, sloppy, false);
   }
 
   /** @param inner part of an operation that has begun */
   #read(
+    client: Sink<ReadResult>,
     bucket: BucketDefinition,
     key: ByteString,
     r: number,
@@ -126,39 +206,34 @@ export class ClientOperations {
     startMs: number,
     sloppy: boolean,
     inner: boolean,
-  ): Maybe<ReadResult> {
-    const { topology, metrics, clock, members, standing, pace, admission } = this.#core;
+  ): void {
+    const { topology, metrics, members, standing, admission } = this.#core;
     metrics.counts.reads.add();
     const { diskKey, partition } = placeKey(topology, bucket.id, key, this.#placed);
     const replicas = primaries(topology, partition);
     if (bucket.consistency !== 'strong' && replicas.length === 1 && replicas[0] === members.self && standing.countsInReads()) {
       const at = this.#readAlone(bucket, key, diskKey, startMs);
-      if (at !== undefined) return at;
+      if (at !== undefined) {
+        client.succeed(at);
+        return;
+      }
     }
-    let begun = inner || admission.enters(startMs);
-    const sink = new ReadSink(this.#core, bucket, key, (error) => {
-      if (!begun) return;
-      const tookMs = clock.monotonicMs() - startMs;
-      metrics.readMs.observe(tookMs);
-      pace.observe(tookMs);
-      if (!inner) admission.ended(tookMs, error);
-    });
-    if (begun) {
+    const sink = new ReadSink(this.#core, startMs, inner || admission.enters(startMs), !inner, client, bucket, key);
+    if (sink.begun) {
       this.#beginRead(bucket, { diskKey, replicas, r, timeoutMs, sloppy }, sink);
-    } else {
-      admission.wait({
-        arrivedMs: startMs,
-        deadlineMs: startMs + timeoutMs,
-        begin: (leftMs) => {
-          begun = true;
-          this.#beginRead(bucket, { diskKey, replicas, r, timeoutMs: leftMs, sloppy }, sink);
-        },
-        refused: (error) => {
-          sink.fail(error);
-        },
-      });
+      return;
     }
-    return sink.answer.take();
+    admission.wait({
+      arrivedMs: startMs,
+      deadlineMs: startMs + timeoutMs,
+      begin: (leftMs) => {
+        sink.begun = true;
+        this.#beginRead(bucket, { diskKey, replicas, r, timeoutMs: leftMs, sloppy }, sink);
+      },
+      refused: (error) => {
+        sink.fail(error);
+      },
+    });
   }
 
   #beginRead(bucket: BucketDefinition, question: ReadQuestion, sink: ReadSink): void {
@@ -169,27 +244,36 @@ export class ClientOperations {
     }
   }
 
-  #beginWrite(command: WriteCommand, answer: Answer<WriteAnswer>): void {
-    const sink = this.#counting(answer);
+  #beginWrite(command: WriteCommand, sink: Sink<WriteAnswer>): void {
     if (command.bucket.consistency === 'strong') new StrongRouter(this.#core, command, sink).start();
     else new WriteRouter(this.#core, command, sink).start();
   }
 
   put(bucketName: string, key: ByteString, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): Maybe<WriteResult> {
+    const answer = new Answer<WriteAnswer>();
+    this.putInto(answer, bucketName, key, value, expiry, options);
+    return answer.take();
+  }
+
+  putInto(sink: Sink<WriteAnswer>, bucketName: string, key: ByteString, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): void {
     const { expireAtMs = 0, keepTtl = false } = expiry;
     checkExpiry(expireAtMs);
-    return this.#write('put', bucketName, key, value, expireAtMs, keepTtl, options);
+    this.#write(sink, 'put', bucketName, key, value, expireAtMs, keepTtl, options);
   }
 
   delete(bucketName: string, key: ByteString, options: WriteOptions): Maybe<WriteResult> {
-    return this.#write('delete', bucketName, key, NO_BYTES, 0, false, options);
+    const answer = new Answer<WriteAnswer>();
+    this.#write(answer, 'delete', bucketName, key, NO_BYTES, 0, false, options);
+    return answer.take();
   }
 
   expire(bucketName: string, key: ByteString, atMs: number, options: WriteOptions): Maybe<ExpireResult> {
     checkExpiry(atMs);
     const bucket = this.#bucketOf(bucketName);
     if (bucket.consistency === 'strong') throw expireRefusal(bucket);
-    return this.#write('expire', bucketName, key, NO_BYTES, atMs, false, options);
+    const answer = new Answer<WriteAnswer>();
+    this.#write(answer, 'expire', bucketName, key, NO_BYTES, atMs, false, options);
+    return answer.take();
   }
 
   async scan(bucketName: string, cursor: string, count: number, options: ScanOptions): Promise<ScanResult> {
@@ -264,6 +348,7 @@ export class ClientOperations {
   }
 
   #write(
+    client: Sink<WriteAnswer>,
     kind: CoordinateKind,
     bucketName: string,
     key: ByteString,
@@ -271,8 +356,8 @@ export class ClientOperations {
     expireAtMs: number,
     keepTtl: boolean,
     options: WriteOptions,
-  ): Maybe<WriteAnswer> {
-    const { topology, limits, metrics, clock, pace, admission, policies } = this.#core;
+  ): void {
+    const { topology, limits, metrics, clock, admission, policies } = this.#core;
     const bucket = this.#bucketOf(bucketName);
     checkKey(key, limits);
     checkPair(key, value, limits);
@@ -307,47 +392,23 @@ export class ClientOperations {
       timeoutMs,
       sloppy,
     };
-    let begun = admission.enters(startMs);
-    const answer = new Answer<WriteAnswer>((error) => {
-      if (!begun) return;
-      const tookMs = clock.monotonicMs() - startMs;
-      metrics.writeMs.observe(tookMs);
-      pace.observe(tookMs);
-      admission.ended(tookMs, error);
-    });
-    if (begun) {
-      this.#beginWrite(command, answer);
-    } else {
-      const waiting = owned(command);
-      admission.wait({
-        arrivedMs: startMs,
-        deadlineMs: startMs + timeoutMs,
-        begin: (leftMs) => {
-          begun = true;
-          this.#beginWrite({ ...waiting, timeoutMs: leftMs }, answer);
-        },
-        refused: (error) => {
-          metrics.counts.writesFailed.add();
-          answer.fail(error);
-        },
-      });
+    const sink = new WriteSink(this.#core, startMs, admission.enters(startMs), client);
+    if (sink.begun) {
+      this.#beginWrite(command, sink);
+      return;
     }
-    return answer.take();
-  }
-
-  #counting(answer: Answer<WriteAnswer>): Sink<WriteAnswer> {
-    const { counts } = this.#core.metrics;
-    return {
-      succeed: (value) => {
-        answer.succeed(value);
+    const waiting = owned(command);
+    admission.wait({
+      arrivedMs: startMs,
+      deadlineMs: startMs + timeoutMs,
+      begin: (leftMs) => {
+        sink.begun = true;
+        this.#beginWrite({ ...waiting, timeoutMs: leftMs }, sink);
       },
-      fail: (error) => {
-        counts.writesFailed.add();
-        if (error.code === 'TIMEOUT') counts.timeouts.add();
-        if (error.code === 'NO_QUORUM') counts.noQuorum.add();
-        answer.fail(error);
+      refused: (error) => {
+        sink.fail(error);
       },
-    };
+    });
   }
 
   async #page(
@@ -367,7 +428,11 @@ export class ClientOperations {
       count: Math.max(1, count),
       timeoutMs: remaining,
       // No operation of its own: it would wait for the one that waits for it.
-      isLive: async (key) => (await this.#read(bucket, key, r, remaining, clock.monotonicMs(), false, true)).versions.length > 0,
+      isLive: async (key) => {
+        const answer = new Answer<ReadResult>();
+        this.#read(answer, bucket, key, r, remaining, clock.monotonicMs(), false, true);
+        return (await answer.take()).versions.length > 0;
+      },
     });
   }
 

@@ -10,6 +10,7 @@
 
 import type { ByteString } from '../base/bytes.ts';
 import type { CoterieError } from '../base/errors.ts';
+import type { Sink } from './answer.ts';
 
 /** An answer given at once where everything needed is in this process's memory, else a promise of it. */
 export type Maybe<T> = T | Promise<T>;
@@ -280,6 +281,10 @@ export interface KvNode {
   bucket(name: string): Bucket | undefined;
   get(bucket: string, key: ByteString, options: ReadOptions): Maybe<ReadResult>;
   put(bucket: string, key: ByteString, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): Maybe<WriteResult>;
+  /** `get` without a promise: the result goes to `sink`, within the call where it is at hand, unless the call throws. */
+  getInto(sink: Sink<ReadResult>, bucket: string, key: ByteString, options: ReadOptions): void;
+  /** `put` in the same way. */
+  putInto(sink: Sink<WriteResult>, bucket: string, key: ByteString, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): void;
   /** `existed` of the answer tells whether there was something to delete. */
   delete(bucket: string, key: ByteString, options: WriteOptions): Maybe<WriteResult>;
   /** @param atMs milliseconds since 1970; 0 makes the key persist */

@@ -24,6 +24,7 @@ import { Transport } from '../transport/transport.ts';
 import { Admission } from './admission.ts';
 import { ClientOperations } from './client-operations.ts';
 import { copyPage } from './copy-source.ts';
+import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
 import { ForegroundPace } from './foreground-pace.ts';
 import { Detection } from './detection.ts';
@@ -307,6 +308,14 @@ export class CoterieNode implements KvNode {
 
   put(bucket: string, key: ByteString, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): Maybe<WriteResult> {
     return this.#operations.put(bucket, key, value, expiry, options);
+  }
+
+  getInto(sink: Sink<ReadResult>, bucket: string, key: ByteString, options: ReadOptions): void {
+    this.#operations.getInto(sink, bucket, key, options);
+  }
+
+  putInto(sink: Sink<WriteResult>, bucket: string, key: ByteString, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): void {
+    this.#operations.putInto(sink, bucket, key, value, expiry, options);
   }
 
   delete(bucket: string, key: ByteString, options: WriteOptions): Maybe<WriteResult> {

@@ -77,7 +77,7 @@ export class Engine {
   /** Opens the store, making it where there is none. @throws CoterieError DATA_DIR_IN_USE, DATA_DIR_NEWER, DATA_DAMAGED, DISK_FAILED */
   static async open(options: EngineOptions): Promise<Engine> {
     const settings = settingsOf(options);
-    const pool = poolFor(settings.memtableBytes, settings.sealedMemtables);
+    const pool = poolFor(settings.memtableBytes, settings.sealedMemtables, settings.poison);
     try {
       const recovered = await recover(settings.vfs, settings.directory, pool);
       return new Engine(options, settings, recovered, pool);

@@ -67,8 +67,8 @@ export class Tree {
 const SLAB_LEAST_BYTES = 16 * 1024;
 
 /** A pool of slabs that suit the memtable's size, and that keeps enough of them for as many memtables as may be in memory. */
-export function poolFor(memtableBytes: number, sealedMemtables: number): SlabPool {
+export function poolFor(memtableBytes: number, sealedMemtables: number, poison: boolean): SlabPool {
   let slabBytes = SLAB_LEAST_BYTES;
   while (slabBytes < SLAB_BYTES && slabBytes < memtableBytes / 8) slabBytes *= 2;
-  return new SlabPool(Math.ceil(memtableBytes / slabBytes) * (sealedMemtables + 1) + 1, slabBytes);
+  return new SlabPool(Math.ceil(memtableBytes / slabBytes) * (sealedMemtables + 1) + 1, slabBytes, poison);
 }

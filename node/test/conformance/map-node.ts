@@ -4,6 +4,7 @@
  */
 
 import { CoterieError } from '../../src/base/errors.ts';
+import type { Sink } from '../../src/runtime/answer.ts';
 import type {
   Bucket,
   ClusterView,
@@ -23,6 +24,7 @@ import type {
   WriteOptions,
   WriteResult,
 } from '../../src/runtime/kv.ts';
+import { into } from './into.ts';
 
 interface Stored extends Version {
   readonly number: number;
@@ -90,6 +92,14 @@ export class MapNode implements KvNode {
       entry.covered = number;
       return this.#written(entry, existed);
     });
+  }
+
+  getInto(sink: Sink<ReadResult>, bucket: string, key: string, options: ReadOptions): void {
+    into(sink, this.get(bucket, key, options));
+  }
+
+  putInto(sink: Sink<WriteResult>, bucket: string, key: string, value: Uint8Array, expiry: PutExpiry, options: WriteOptions): void {
+    into(sink, this.put(bucket, key, value, expiry, options));
   }
 
   delete(bucket: string, key: string, options: WriteOptions): Maybe<WriteResult> {

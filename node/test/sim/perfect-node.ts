@@ -104,6 +104,9 @@ export class PerfectStore {
           context: this.#keys.has(key) ? contextOf(this.#stored(key).live.map(({ dot }) => dot)) : undefined,
         })),
       put: (_bucket, key, value, expiry, asked) => write(key, value, expiry, asked),
+      // Its clients take promises.
+      getInto: () => undefined,
+      putInto: () => undefined,
       delete: (_bucket, key, asked) => write(key, undefined, {}, asked),
       expire: (_bucket, key, atMs) =>
         later(() => {

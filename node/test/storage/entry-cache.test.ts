@@ -130,6 +130,24 @@ describe('an engine that has an entry in memory', () => {
     expect(await read('a')).toBeUndefined();
   });
 
+  it('keeps what is written to a key that it has, for when the memtable has gone to a table', async () => {
+    const { engine, timeline } = await started();
+    const value = Buffer.from('new');
+    await timeline.run(
+      new Promise<void>((resolve) => {
+        engine.put('a', value, { expireAtMs: 7 }, () => {
+          resolve();
+        });
+      }),
+    );
+    value.fill(0);
+    await timeline.run(engine.flush());
+    const { syncReads, asyncReads, entryHits = 0 } = engine.stats().counters;
+    const entry = engine.tryGet('a');
+    expect(entry).toMatchObject({ kind: 'value', expireAtMs: 7, value: Buffer.from('new') });
+    expect(engine.stats().counters).toMatchObject({ syncReads, asyncReads, entryHits: entryHits + 1 });
+  });
+
   it('answers snapshots as of their time', async () => {
     const { engine, timeline } = await started();
     const snapshot = engine.snapshot();

@@ -77,6 +77,18 @@ describe('groups', () => {
   });
 });
 
+describe('the interval policy under much writing', () => {
+  it('syncs before its time, so that the end of a segment finds little left', async () => {
+    const process = await start({ ...LOG, memtableBytes: 64 * 1024 * 1024, fsync: { kind: 'interval', everyMs: 100_000 } });
+    const value = 'x'.repeat(256 * 1024);
+    for (let i = 0; i < 15; i += 1) await process.timeline.run(write(process, `key-${String(i)}`, value));
+    expect(process.engine.stats().counters['logSyncs']).toBe(0);
+    for (let i = 15; i < 40; i += 1) await process.timeline.run(write(process, `key-${String(i)}`, value));
+    expect(process.engine.stats().counters['logSyncs']).toBeGreaterThan(0);
+    await process.timeline.run(process.engine.close());
+  });
+});
+
 describe('a synchronous write of the log', () => {
   /** Lets the `nth` write to a log file fail, and counts how they were made. */
   function watchWrites(process: EngineProcess, fail: { readonly at: number; readonly with: 'io' | 'no-space' } | undefined): Operation[] {

@@ -1,5 +1,6 @@
 /** What a command is, and what it is given to run with. */
 
+import type { Sink } from '../../runtime/answer.ts';
 import type { KvNode, Maybe } from '../../runtime/kv.ts';
 import type { ByteBudget, ByteClaim } from '../byte-budget.ts';
 import type { Gate, Identity } from '../credentials.ts';
@@ -10,7 +11,20 @@ import type { ReplyWriter } from './reply.ts';
 /** What the commands ask of a node. */
 export type RespNode = Pick<
   KvNode,
-  'limits' | 'bucket' | 'get' | 'put' | 'delete' | 'expire' | 'scan' | 'count' | 'cluster' | 'ready' | 'stats' | 'nowMs'
+  | 'limits'
+  | 'bucket'
+  | 'get'
+  | 'put'
+  | 'getInto'
+  | 'putInto'
+  | 'delete'
+  | 'expire'
+  | 'scan'
+  | 'count'
+  | 'cluster'
+  | 'ready'
+  | 'stats'
+  | 'nowMs'
 >;
 
 /** Facts about the process that only its root knows. */
@@ -51,7 +65,7 @@ export interface Shared {
   readonly commands: () => readonly Command[];
 }
 
-/** One request being answered. Exactly one reply is given: by writing it, by `answer`, or by throwing. */
+/** One request being answered. Exactly one reply is given: by writing it, by `answer` or `reply`, or by throwing. */
 export interface Call {
   readonly shared: Shared;
   readonly node: RespNode;
@@ -64,6 +78,8 @@ export interface Call {
    * @param claim on memory for the result; released when the reply is written, or never will be
    */
   answer<T>(result: Maybe<T>, write: (writer: ReplyWriter, result: T) => void, claim?: ByteClaim): void;
+  /** `answer` without a promise: replies with what the sink is given. */
+  reply<T>(write: (writer: ReplyWriter, result: T) => void, claim?: ByteClaim): Sink<T>;
   /** The session speaks this version from this reply on. */
   speak(protocol: 2 | 3): void;
   /** The client has shown who it is. */

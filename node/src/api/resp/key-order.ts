@@ -13,32 +13,53 @@ const WRITER = -1;
 const NONE: readonly ByteString[] = [];
 
 export class KeyOrder {
-  /** WRITER, or the number of readers. */
+  /** WRITER, or the number of readers; without the keys of `#lone`. */
   readonly #holders = new Map<ByteString, number>();
+  /** The keys of the only unfinished request, where there is one only: most sessions never have two. */
+  #lone: readonly ByteString[] | undefined;
+  #loneWrites = false;
 
   /** The request must wait for an earlier one. */
   mustWait(command: Command, request: RequestParser): boolean {
-    if (this.#holders.size === 0) return false;
-    for (const key of keysOf(command, request)) {
-      const holders = this.#holders.get(key);
-      if (holders !== undefined && (command.writes || holders === WRITER)) return true;
+    const lone = this.#lone;
+    if (lone === undefined) {
+      if (this.#holders.size === 0) return false;
+      return keysOf(command, request).some((key) => {
+        const holders = this.#holders.get(key);
+        return holders !== undefined && (command.writes || holders === WRITER);
+      });
     }
-    return false;
+    return (command.writes || this.#loneWrites) && keysOf(command, request).some((key) => lone.includes(key));
   }
 
   /** Holds the request's keys until `leave` is given what this answers. */
   enter(command: Command, request: RequestParser): readonly ByteString[] {
     const keys = keysOf(command, request);
-    for (const key of keys) this.#holders.set(key, command.writes ? WRITER : (this.#holders.get(key) ?? 0) + 1);
+    if (this.#lone === undefined && this.#holders.size === 0) {
+      this.#lone = keys;
+      this.#loneWrites = command.writes;
+      return keys;
+    }
+    if (this.#lone !== undefined) this.#hold(this.#lone, this.#loneWrites);
+    this.#lone = undefined;
+    this.#hold(keys, command.writes);
     return keys;
   }
 
   leave(keys: readonly ByteString[]): void {
+    if (this.#lone === keys) {
+      this.#lone = undefined;
+      return;
+    }
     for (const key of keys) {
       const holders = this.#holders.get(key);
       if (holders !== undefined && holders > 1) this.#holders.set(key, holders - 1);
       else this.#holders.delete(key);
     }
+  }
+
+  #hold(keys: readonly ByteString[], writes: boolean): void {
+    for (const key of keys) this.#holders.set(key, writes ? WRITER : (this.#holders.get(key) ?? 0) + 1);
   }
 }
 

@@ -148,7 +148,7 @@ export class RespServer implements SessionHost {
     this.#soon(() => {
       const due = this.#due;
       this.#due = [];
-      for (const each of new Set(due)) each.flush();
+      for (const each of due) each.flush();
     });
   }
 }

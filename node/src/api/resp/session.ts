@@ -9,8 +9,8 @@
  * - The shared writer is empty between turns.
  */
 
-import type { ByteString } from '../../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../../base/errors.ts';
+import type { Sink } from '../../runtime/answer.ts';
 import type { Maybe } from '../../runtime/kv.ts';
 import type { ByteBudget, ByteClaim } from '../byte-budget.ts';
 import { EVERYBODY, type Identity } from '../credentials.ts';
@@ -19,6 +19,7 @@ import { isPromise } from '../maybe.ts';
 import type { Call, ClientState, Command, RespNode, Shared } from './command.ts';
 import { DEFAULT_BUCKET } from './commands/keyspace.ts';
 import { KeyOrder } from './key-order.ts';
+import { type Awaited, type Queued, Ready, Slot, type SlotOwner } from './slot.ts';
 import { RequestParser } from './parser.ts';
 import { isReplyError, ReplyError, replyOf, wrongArity } from './reply-error.ts';
 import type { ReplyWriter } from './reply.ts';
@@ -60,14 +61,6 @@ export interface SessionHost extends Shared {
   flushSoon(session: RespSession): void;
 }
 
-/** A reply that is not sent yet. */
-interface Slot {
-  /** The version spoken when the request came. */
-  readonly protocol: 2 | 3;
-  write: ((writer: ReplyWriter) => void) | undefined;
-  readonly claim: ByteClaim | undefined;
-}
-
 const LETTERS_GET = (103 << 16) | (101 << 8) | 116;
 const LETTERS_SET = (115 << 16) | (101 << 8) | 116;
 /** What a sink may have taken in before it asks to wait. */
@@ -77,7 +70,7 @@ const CHUNK_BYTES = 64 * 1024;
 /** A browser sent here by a hostile page begins with one of these; Redis ends such a session at once, and so do we. */
 const HTTP_WORDS = new Set(['post', 'host:']);
 
-export class RespSession implements Call {
+export class RespSession implements Call, SlotOwner {
   readonly shared: SessionHost;
   readonly node: RespNode;
   readonly client: ClientState;
@@ -88,13 +81,13 @@ export class RespSession implements Call {
   readonly #get: CountedCommand | undefined;
   readonly #set: CountedCommand | undefined;
   readonly #order = new KeyOrder();
-  #slots: Slot[] = [];
+  #slots: Queued[] = [];
   /** The first slot not yet sent; those before it are. */
   #first = 0;
   #protocol: 2 | 3 = 2;
   #running: Command | undefined;
-  /** The running request gave its reply by a promise. */
-  #deferred = false;
+  /** Where the running request's result goes. */
+  #slot: Awaited | undefined;
   /** A request waits for earlier ones. */
   #held = false;
   /** The client does not take its replies. */
@@ -105,6 +98,8 @@ export class RespSession implements Call {
   /** No more requests are taken; behind the last reply the connection ends. */
   #ending = false;
   #closed = false;
+  /** `flush` is to come. */
+  #flushes = false;
 
   constructor(host: SessionHost, sink: ReplySink, id: number) {
     this.shared = host;
@@ -148,6 +143,7 @@ export class RespSession implements Call {
 
   /** Sends the replies that have come, in order, and goes on with what waited for them. */
   flush(): void {
+    this.#flushes = false;
     if (this.#closed) return;
     this.#drainSlots();
     this.#pump();
@@ -166,7 +162,7 @@ export class RespSession implements Call {
     this.#sent();
     this.shared.due -= this.#slots.length - this.#first;
     // What is still being gathered is given back when it ends (#settled).
-    for (const slot of this.#slots) if (slot.write !== undefined) slot.claim?.release();
+    for (const slot of this.#slots) if (slot.settled) slot.claim?.release();
     this.#slots = [];
     this.#first = 0;
   }
@@ -179,26 +175,37 @@ export class RespSession implements Call {
       claim?.release();
       return;
     }
-    const command = this.#running;
-    if (command === undefined) throw new Error('broken invariant: only a running command answers');
-    this.#deferred = true;
-    const slot: Slot = { protocol: this.#protocol, write: undefined, claim };
-    this.#slots.push(slot);
-    this.shared.due += 1;
-    const keys = this.#order.enter(command, this.request);
+    const slot = this.reply(write, claim);
     result.then(
       (value) => {
-        this.#settled(slot, keys, (writer) => {
-          write(writer, value);
-        });
+        slot.succeed(value);
       },
       (error: unknown) => {
-        const reply = this.#failure(error, command);
-        this.#settled(slot, keys, (writer) => {
-          writer.error(reply);
-        });
+        slot.fail(asCoterieError(error));
       },
     );
+  }
+
+  reply<T>(write: (writer: ReplyWriter, result: T) => void, claim?: ByteClaim): Sink<T> {
+    const command = this.#running;
+    if (command === undefined) throw new Error('broken invariant: only a running command answers');
+    const slot = new Slot(this, this.#protocol, command, write, claim);
+    this.#slot = slot;
+    return slot;
+  }
+
+  // What slots call.
+
+  settled(slot: Awaited): void {
+    this.#order.leave(slot.keys);
+    if (this.#closed) {
+      slot.claim?.release();
+      return;
+    }
+    if (this.#slots[this.#first] !== slot && !this.#held) return;
+    if (this.#flushes) return;
+    this.#flushes = true;
+    this.shared.flushSoon(this);
   }
 
   speak(protocol: 2 | 3): void {
@@ -284,53 +291,54 @@ export class RespSession implements Call {
 
   /** Answers whether the reply comes later. */
   #run(command: Command, mark: number): boolean {
-    this.#deferred = false;
+    this.#slot = undefined;
     try {
       const { arity } = command;
       const { argc } = this.request;
       if (arity > 0 ? argc !== arity : argc < -arity) throw wrongArity(command.name);
       if (this.client.identity === undefined && command.stranger !== true) throw new ReplyError('NOAUTH Authentication required.');
       command.run(this);
+      const slot = this.#slotNow();
+      if (slot === undefined) return false;
+      if (!slot.settled) {
+        this.#enqueue(slot, command);
+        return true;
+      }
+      slot.reply(this.writer);
     } catch (error) {
       this.writer.cut(mark);
-      this.writer.error(this.#failure(error, command));
+      this.writer.error(this.failure(error, command));
     }
-    return this.#deferred;
+    return false;
+  }
+
+  /** It changes within `run`, which narrowing would not see. */
+  #slotNow(): Awaited | undefined {
+    return this.#slot;
+  }
+
+  #enqueue(slot: Awaited, command: Command): void {
+    slot.queued = true;
+    slot.keys = this.#order.enter(command, this.request);
+    this.#slots.push(slot);
+    this.shared.due += 1;
   }
 
   /** Moves the reply written from `mark` on behind the unfinished requests. */
   #queue(mark: number): void {
-    const reply = Uint8Array.from(this.writer.view(mark));
+    this.#slots.push(new Ready(this.#protocol, Uint8Array.from(this.writer.view(mark))));
     this.writer.cut(mark);
     this.shared.due += 1;
-    this.#slots.push({
-      protocol: this.#protocol,
-      write: (writer) => {
-        writer.raw(reply);
-      },
-      claim: undefined,
-    });
-  }
-
-  #settled(slot: Slot, keys: readonly ByteString[], write: (writer: ReplyWriter) => void): void {
-    this.#order.leave(keys);
-    if (this.#closed) {
-      slot.claim?.release();
-      return;
-    }
-    slot.write = write;
-    if (this.#slots[this.#first] === slot || this.#held) this.shared.flushSoon(this);
   }
 
   #drainSlots(): void {
     while (this.#first < this.#slots.length && !this.#choked) {
       const slot = this.#slots[this.#first];
-      if (slot?.write === undefined) break;
+      if (slot?.settled !== true) break;
       this.#first += 1;
       this.shared.due -= 1;
       this.writer.protocol = slot.protocol;
-      slot.write(this.writer);
-      slot.claim?.release();
+      slot.reply(this.writer);
       if (this.writer.length >= CHUNK_BYTES) this.#send();
     }
     if (this.#first === this.#slots.length) {
@@ -376,7 +384,7 @@ export class RespSession implements Call {
 
   // Failures.
 
-  #failure(error: unknown, command: Command): string {
+  failure(error: unknown, command: Command): string {
     if (isReplyError(error)) {
       this.shared.failed(error.reply);
       return error.reply;

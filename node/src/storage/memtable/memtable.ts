@@ -160,7 +160,7 @@ export class Memtable {
     view.slab.used = frameAt + FRAME_HEAD_BYTES;
   }
 
-  /** The key as of sequence `upTo`. The entry's value is a copy: slabs are reused. */
+  /** The key as of sequence `upTo`. The entry's value is a view, until the turn ends or the memtable is released: slabs are reused. */
   get(key: ByteString, upTo: number): Lookup {
     let reference = this.index.get(key) ?? 0;
     const newest = upTo - this.base;
@@ -190,9 +190,7 @@ export class Memtable {
     const kind = (meta >>> 16) & 0xff;
     if (kind === KIND_REMOVAL) return 'removed';
     const from = offset + RECORD_HEAD_BYTES + (meta & 0xffff);
-    const length = view.words[word + 1] as number;
-    const value = Buffer.allocUnsafe(length);
-    view.bytes.copy(value, 0, from, from + length);
+    const value = view.bytes.subarray(from, from + (view.words[word + 1] as number));
     const float = offset >>> 3;
     return {
       kind: kind === KIND_TOMBSTONE ? 'tombstone' : 'value',

@@ -25,16 +25,19 @@ export class SlabPool {
   readonly #free: Slab[] = [];
   readonly #keep: number;
   readonly #slabBytes: number;
+  readonly #poison: boolean;
   /** Bytes of slabs handed out, and of those kept for reuse. */
   lentBytes = 0;
 
   /**
    * @param keep slabs to keep for reuse at most
    * @param slabBytes a power of two up to SLAB_BYTES
+   * @param poison overwrite what is given back, so that whoever still reads it is found out
    */
-  constructor(keep: number, slabBytes: number = SLAB_BYTES) {
+  constructor(keep: number, slabBytes: number = SLAB_BYTES, poison = false) {
     this.#keep = keep;
     this.#slabBytes = slabBytes;
+    this.#poison = poison;
   }
 
   get idleBytes(): number {
@@ -55,6 +58,7 @@ export class SlabPool {
   giveBack(slabs: readonly Slab[]): void {
     for (const slab of slabs) {
       this.lentBytes -= slab.bytes.length;
+      if (this.#poison) slab.bytes.fill(0xa5);
       if (slab.bytes.length === this.#slabBytes && this.#free.length < this.#keep) this.#free.push(slab);
     }
   }

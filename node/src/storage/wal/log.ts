@@ -30,6 +30,12 @@ const IDLE_MARK_MS = 50;
 /** Behind the name of a segment that is being rewritten; the next start removes such files. */
 export const UNFINISHED = '.new';
 
+/**
+ * With the interval policy, a sync begins once so much is not synced: everything waits for the one at a segment's end, which then finds little
+ * left.
+ */
+const UNSYNCED_BYTES = 4 * 1024 * 1024;
+
 export interface LogOwner {
   nextNumber(): number;
   /** The writes of one group are as durable as the policy says, or failed. */
@@ -347,24 +353,30 @@ export class Log {
     if (this.#isBroken(segment)) throw new Coded('DISK_FAILED', 'the sync failed');
   }
 
-  /** The interval policy: syncs beside the writes. */
+  /** The interval policy: syncs beside the writes, when it is time or much has been written. */
   #syncLater(): void {
     const { fsync, clock } = this.#settings;
-    if (fsync.kind !== 'interval' || this.#interval !== undefined) return;
-    this.#interval = clock.after(fsync.everyMs, () => {
+    if (fsync.kind !== 'interval') return;
+    const segment = this.#segments[0];
+    if (segment !== undefined && segment.position - segment.synced >= UNSYNCED_BYTES) this.#syncBeside();
+    this.#interval ??= clock.after(fsync.everyMs, () => {
       this.#interval = undefined;
-      // Sealed ones, and whatever follows them, are the pump's.
-      const segment = this.#segments[0];
-      if (segment === undefined || segment.broken || segment.syncing !== undefined || this.#state === 'closed') return;
-      this.#sync(segment).then(
-        () => {
-          this.#syncMore(segment);
-        },
-        () => {
-          this.#kick();
-        },
-      );
+      this.#syncBeside();
     });
+  }
+
+  #syncBeside(): void {
+    // Sealed ones, and whatever follows them, are the pump's.
+    const segment = this.#segments[0];
+    if (segment === undefined || segment.broken || segment.syncing !== undefined || this.#state === 'closed') return;
+    this.#sync(segment).then(
+      () => {
+        this.#syncMore(segment);
+      },
+      () => {
+        this.#kick();
+      },
+    );
   }
 
   #syncMore(segment: Segment): void {

@@ -60,7 +60,7 @@ export const GET: Command = {
   keys: 'first',
   writes: false,
   run(call) {
-    call.answer(call.node.get(call.client.bucket, keyAt(call, 1), DEFAULT_READ), writeNewest);
+    call.node.getInto(call.reply(writeNewest), call.client.bucket, keyAt(call, 1), DEFAULT_READ);
   },
 };
 
@@ -78,7 +78,7 @@ export const SET: Command = {
     const { request, node } = call;
     const expiry = request.argc === 3 ? NEVER : setExpiry(call);
     checkPair(request.length(1), request.length(2), node.limits);
-    call.answer(node.put(call.client.bucket, request.text(1), request.bytes(2), expiry, DEFAULT_WRITE), writeOk);
+    node.putInto(call.reply(writeOk), call.client.bucket, request.text(1), request.bytes(2), expiry, DEFAULT_WRITE);
   },
 };
 
