@@ -34,7 +34,7 @@ export const MINIMUMS: Readonly<Record<string, number>> = {
   refutations: 30,
   damagedReads: 10,
   rangesRefilled: 30,
-  'rotten tables mended': 10,
+  'rotten tables mended': 5,
   partitionsRepaired: 300,
   'repair rounds': 100,
   scrubs: 300,

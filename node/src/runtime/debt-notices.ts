@@ -5,7 +5,8 @@
  * Invariants:
  * - each primary is told once of a debt, as soon as it is healthy; what is not answered is told again.
  * - a slot without a fallback is told of only when this store has no hints of the partition for others: what they hold is all there is to compare.
- *   That debt is paid once every other primary was told; debt with hints is paid by their delivery alone.
+ * - debt with hints is paid by their delivery alone; debt without (nobody kept any, or they were delivered before a crash that the debt outlived) once
+ *   every other primary was told.
  */
 
 import type { PartitionId } from '../base/ids.ts';
@@ -87,10 +88,10 @@ export class DebtNotices {
     this.#payIfTold(backlog, told);
   }
 
-  #payIfTold({ partition, slot, debt }: Backlog, { done }: Told): void {
+  #payIfTold({ partition, slot }: Backlog, { done }: Told): void {
     const { hints, topology, touched } = this.#parts;
     const others = ((1 << topology.N) - 1) & ~(1 << slot);
-    if (debt !== NO_FALLBACK || done !== others || (hints.index.of(partition, slot)?.count ?? 0) > 0) return;
+    if (done !== others || (hints.index.of(partition, slot)?.count ?? 0) > 0) return;
     hints.pay(partition, slot);
     this.#told.delete(this.#place(partition, slot));
     touched();
