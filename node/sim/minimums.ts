@@ -46,6 +46,8 @@ export const MINIMUMS: Readonly<Record<string, number>> = {
   hintsRefused: 30,
   debtsRecorded: 30,
   comparisonsOwed: 300,
+  candidatesCollected: 30,
+  partitionsCollected: 30,
   'log.block-damaged': 15,
   'log.log-tail-cut': 30,
   'log.flushed': 300,

@@ -26,6 +26,7 @@ import { recognise } from './clients/value.ts';
 import { Coverage } from './coverage.ts';
 import { settingsOf, topologyOf } from './faults/deployment.ts';
 import { Injector } from './faults/injector.ts';
+import { Stragglers } from './faults/stragglers.ts';
 import { drawPlan, type Plan } from './faults/plan.ts';
 import { Machine, type OpenNode, type Reply, type Seams } from './machine.ts';
 import { arm, disarm } from './world/guard.ts';
@@ -128,7 +129,7 @@ class Run {
       coveredW,
       overlapHolds,
       readsStick: !deaths,
-      faultless: faults.size === 0,
+      faultless: faults.size === 0 && !plan.stragglers,
       skewUs: skewMs * 2000 + (deaths ? TIME_LEASE_US : 0),
     });
     const topology = topologyOf(plan, this.#dice);
@@ -180,6 +181,7 @@ class Run {
     if (strong !== undefined) {
       for (let at = 0; at < strong.strong.clients; at += 1) working.push(new StrongClient(strong).run(() => over));
     }
+    if (this.#plan.stragglers) working.push(new Stragglers(this.#parts, this.#network, new Client(this.#parts)).run(() => over));
     const injecting = this.#injector.run(() => over);
     const watching = this.#watchBounds(() => over);
     await Promise.all(working);

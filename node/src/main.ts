@@ -140,7 +140,7 @@ async function startNode(settings: NodeSettings): Promise<RunningNode> {
         openFiles: settings.openFiles,
       },
       limits: { pairBytes: settings.maxPairBytes, timeoutMs: settings.timeoutMs, hintBytes: settings.hintBytes },
-      timings: { repairMs: settings.repairIntervalMs, scrubMs: settings.scrubIntervalMs },
+      timings: { repairMs: settings.repairIntervalMs, scrubMs: settings.scrubIntervalMs, collectMs: settings.collectIntervalMs },
       log,
       metrics,
     });

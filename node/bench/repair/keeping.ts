@@ -8,12 +8,14 @@ import { crc32 } from 'node:zlib';
 import { bucketId, clusterId, memberName, storeId } from '../../src/base/ids.ts';
 import { createTopology } from '../../src/cluster/ring/topology-create.ts';
 import { DEFAULT_PARTITIONS } from '../../src/cluster/ring/topology.ts';
+import { FIRST_GENERATION } from '../../src/cluster/collection/generation-table.ts';
 import { placeKey } from '../../src/cluster/ring/token.ts';
 import { encodeObject } from '../../src/cluster/versioning/codec.ts';
 import { actorOf } from '../../src/cluster/versioning/object.ts';
 import { NodeClock } from '../../src/env-node/clock.ts';
 import { NodeExecutor } from '../../src/env-node/executor.ts';
 import { NodeVfs } from '../../src/env-node/vfs.ts';
+import { openGenerations } from '../../src/runtime/collection/generations.ts';
 import { LocalStore } from '../../src/runtime/local-store.ts';
 import { SHIPPED_POLICIES } from '../../src/runtime/policies.ts';
 import { LocalTrees } from '../../src/runtime/repair/local-trees.ts';
@@ -46,8 +48,12 @@ const clock = new NodeClock();
 const vfs = new NodeVfs();
 const executor = new NodeExecutor();
 const where = { topology, self: 0, store: STORE, vfs, directory, clock, pace: { pauseMs: () => 0 } };
-const trees = kind === 'plain' ? undefined : new LocalTrees({ ...where, warn: () => undefined, damageShows: () => true });
 await vfs.mkdir(directory);
+const generations = await openGenerations(
+  { vfs, directory, partitions: topology.Q, admits: (generation, least) => SHIPPED_POLICIES.admits(generation, least) },
+  true,
+);
+const trees = kind === 'plain' ? undefined : new LocalTrees({ ...where, generations, warn: () => undefined, damageShows: () => true });
 const engine = await Engine.open({
   directory: `${directory}/data`,
   vfs,
@@ -59,7 +65,14 @@ const engine = await Engine.open({
   ...(trees === undefined ? {} : { follower: trees }),
 });
 await trees?.open(engine);
-const store = new LocalStore(engine, { observe: () => true, touch: () => undefined }, SHIPPED_POLICIES, trees?.trees);
+const store = new LocalStore(
+  engine,
+  generations,
+  topology,
+  { observe: () => true, touch: () => undefined },
+  SHIPPED_POLICIES,
+  trees?.trees,
+);
 
 const value = new Uint8Array(VALUE_BYTES).map((_, at) => (at * 7) & 0xff);
 let number = 0;
@@ -89,7 +102,7 @@ async function merge(count: number, pick: () => number): Promise<void> {
       const object = nextObject();
       const again = (): Promise<void> =>
         new Promise((resolve, reject) => {
-          store.merge(diskKey, object, (error) => {
+          store.merge(diskKey, object, FIRST_GENERATION, (error) => {
             if (error === undefined) resolve();
             // Flushes lag behind.
             else if (error.code === 'BUSY') setTimeout(() => void again().then(resolve, reject), 5);

@@ -16,6 +16,8 @@ import type { History, ReadRecord, WriteOutcome, WriteRecord } from './history.t
 import { makeValue, recognise } from './value.ts';
 
 export const BUCKET = 'default';
+/** How the keys of faults/stragglers.ts begin: they carry no operation ids either. */
+export const LATE_KEYS = 'late-';
 
 /** A context that the client was given, and the writes that it is known to cover. */
 interface HeldContext {
@@ -121,6 +123,16 @@ export class Client {
     }
   }
 
+  /** Sets a key that nobody else touches. */
+  put(key: string): Promise<void> {
+    return this.#put(key, false);
+  }
+
+  /** Deletes it. */
+  remove(key: string): Promise<void> {
+    return this.#delete(key, false);
+  }
+
   /** More operations at once than the nodes of such a plan take on. */
   async #crowd(): Promise<void> {
     const { plan } = this.#parts;
@@ -144,6 +156,11 @@ export class Client {
         if (dice.chance(0.3)) await this.#burst();
         else if (dice.chance(0.8)) await this.#put(key.name, dice.oneIn(2));
         else await this.#delete(key.name, dice.oneIn(2));
+        return;
+      case 'fleeting':
+        if (dice.chance(0.4)) await this.#read(key.name);
+        else if (dice.chance(0.5)) await this.#put(key.name, dice.oneIn(3));
+        else await this.#delete(key.name, dice.oneIn(3));
         return;
       case 'expiring':
         if (dice.chance(0.3)) await this.#read(key.name);
@@ -241,7 +258,7 @@ export class Client {
       covers: context?.covers ?? [],
       w: dice.chance(0.8) ? plan.w : dice.between(1, plan.n),
       sloppy: this.#quorum() === 'sloppy',
-      operation: dice.oneIn(2),
+      operation: dice.oneIn(2) && !plan.anonymous.has(key) && !key.startsWith(LATE_KEYS),
       expiries,
       startUs: world.nowUs,
     });

@@ -7,7 +7,7 @@ export async function runOne(seed: number): Promise<boolean> {
   const result = await runSeed(seed, { open: (options) => CoterieNode.open(options), seams: NO_SEAMS, readable: true });
   process.stdout.write(`${result.lines.join('\n')}\n`);
   const { plan } = result;
-  process.stdout.write(`plan: ${JSON.stringify({ ...plan, faults: [...plan.faults] })}\n`);
+  process.stdout.write(`plan: ${JSON.stringify({ ...plan, faults: [...plan.faults], anonymous: [...plan.anonymous] })}\n`);
   process.stdout.write(`coverage: ${JSON.stringify(result.coverage)}\n`);
   for (const failure of result.failures) process.stdout.write(`FAILED ${failure.checker}: ${failure.message}\n`);
   process.stdout.write(

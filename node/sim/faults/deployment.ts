@@ -42,6 +42,7 @@ export function settingsOf(plan: Plan, topology: Topology, name: string): Omit<N
     directory: '/data',
     limits: { ...plan.admission, hintBytes: plan.hintBytes },
     timings: {
+      collectMs: plan.collectMs,
       hintOverdueMs: plan.hintOverdueMs,
       ...(plan.repairs ? { repairMs: 5000, repairRetryMs: 300, scrubMs: 20_000 } : { repairMs: 0, scrubMs: 0 }),
     },

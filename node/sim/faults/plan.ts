@@ -22,6 +22,7 @@ import type { FsyncPolicy } from '../../src/storage/options.ts';
 import { Dice } from '../world/dice.ts';
 
 const ADMISSION_STREAM = 0x6164;
+const COLLECTION_STREAM = 0x636f;
 
 export const FAULTS = [
   'kill',
@@ -61,7 +62,9 @@ export type KeyKind =
   /** Either. */
   | 'mixed'
   /** SET with an expiry, EXPIRE, PERSIST, KEEPTTL. */
-  | 'expiring';
+  | 'expiring'
+  /** Deleted as often as it is set, and left alone for a while now and then: what is collected. */
+  | 'fleeting';
 
 export interface PlannedKey {
   readonly name: string;
@@ -122,6 +125,12 @@ export interface Plan {
   /** How long hints may wait before they are debt. */
   readonly hintOverdueMs: number;
   readonly strong: StrongPlan | undefined;
+  /** How often tombstones and expired values are collected. */
+  readonly collectMs: number;
+  /** Keys are deleted and collected while messages about them are under way: stragglers.ts. Little else goes wrong then, because it would hold up rounds. */
+  readonly stragglers: boolean;
+  /** Keys whose writes carry no operation ids: what is deleted need not be remembered for the retries of ten minutes. */
+  readonly anonymous: ReadonlySet<string>;
 }
 
 /** Draws the plan of a seed. */
@@ -139,7 +148,7 @@ export function drawPlan(seed: number, dice: Dice): Plan {
   const destructive = [...faults].some((fault) => DESTRUCTIVE.has(fault));
   const powerLosses = faults.has('power-loss') || faults.has('cut-midway') || faults.has('zone-loss');
   const lossy = interval && powerLosses;
-  const plan: Omit<Plan, 'strong' | 'lossBudget'> = {
+  const plan: Omit<Plan, 'strong' | 'lossBudget' | 'collectMs' | 'anonymous' | 'stragglers'> = {
     seed,
     members: Array.from({ length: size }, (_, at) => ({
       name: `node-${String(at + 1)}`,
@@ -154,15 +163,7 @@ export function drawPlan(seed: number, dice: Dice): Plan {
     blindWrites: dice.oneIn(4) ? 'quorum' : 'newest',
     fsync: interval ? { kind: 'interval', everyMs: 200 } : { kind: 'always' },
     memtableBytes: dice.pick([8, 16, 64]) * 1024,
-    keys: Array.from({ length: dice.oneIn(4) ? dice.between(30, 60) : dice.between(4, 10) }, (_, at) => ({
-      name: `key-${String(at)}`,
-      kind: dice.weighted<KeyKind>([
-        ['register', 3],
-        ['context', 4],
-        ['mixed', 2],
-        ['expiring', 2],
-      ]),
-    })),
+    keys: drawKeys(dice),
     clients: dice.between(2, 6),
     operations: dice.between(25, 60),
     thinkMs: dice.pick([20, 60, 150]),
@@ -187,7 +188,8 @@ export function drawPlan(seed: number, dice: Dice): Plan {
   };
   // Drawn last, so that the rest of a seed's plan is what it was before there were strong buckets.
   const strong = interval || dice.chance(0.5) ? undefined : drawStrong(n, destructive, dice);
-  return { ...plan, strong, lossBudget: Math.min(w, strong?.w ?? w) - 1 };
+  const collection = drawCollection(plan, new Dice(seed, COLLECTION_STREAM));
+  return { ...plan, ...collection, strong, lossBudget: Math.min(w, strong?.w ?? w) - 1 };
 }
 
 /** @param destructive disks are lost, which W = 1 does not cover */
@@ -207,6 +209,35 @@ function drawStrong(n: number, destructive: boolean, dice: Dice): StrongPlan {
 /** From a stream of its own, so that it shifts nothing else. */
 function drawAdmission(dice: Dice): Plan['admission'] {
   return dice.oneIn(5) ? { operations: dice.between(1, 3), waiting: dice.between(0, 4) } : undefined;
+}
+
+/** From a stream of its own too. Some keys become fleeting ones. */
+function drawCollection(
+  drawn: Pick<Plan, 'n' | 'keys' | 'faults' | 'admission'>,
+  dice: Dice,
+): Pick<Plan, 'collectMs' | 'keys' | 'faults' | 'anonymous' | 'stragglers'> {
+  const keys = drawn.keys.map((key): PlannedKey => (dice.oneIn(4) ? { ...key, kind: 'fleeting' } : key));
+  const collectMs = dice.pick([400, 1500, 6000]);
+  const stragglers = drawn.n === 3 && drawn.admission === undefined && dice.oneIn(6);
+  return {
+    collectMs: stragglers ? 400 : collectMs,
+    keys,
+    faults: stragglers ? new Set() : drawn.faults,
+    stragglers,
+    anonymous: new Set(keys.filter(({ kind }) => kind === 'fleeting' || dice.oneIn(2)).map(({ name }) => name)),
+  };
+}
+
+function drawKeys(dice: Dice): PlannedKey[] {
+  return Array.from({ length: dice.oneIn(4) ? dice.between(30, 60) : dice.between(4, 10) }, (_, at) => ({
+    name: `key-${String(at)}`,
+    kind: dice.weighted<KeyKind>([
+      ['register', 3],
+      ['context', 4],
+      ['mixed', 2],
+      ['expiring', 2],
+    ]),
+  }));
 }
 
 function quorums(n: number, dice: Dice): readonly [number, number] {

@@ -16,3 +16,9 @@ export function withAmnesia(options: NodeOptions, machine: Machine): NodeOptions
   if (machine.volume.medium.find(`${STORE_DIRECTORY}/identity`) !== undefined) return { ...options, policies };
   return { ...options, policies, env: { ...options.env, random: new Dice(crc32(machine.name)) } };
 }
+
+/** The bug "restored store keeps its actor": a store whose disk was replaced by an older one goes on as the actor that it was then, from the counters of then. */
+export function withOldActor(options: NodeOptions, machine: Machine): NodeOptions {
+  if (machine.impaired !== 'lost' || machine.volume.medium.find(`${STORE_DIRECTORY}/identity`) === undefined) return options;
+  return { ...options, policies: { ...options.policies, bootActor: (_proposed, before) => before } };
+}

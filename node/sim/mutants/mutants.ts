@@ -21,6 +21,10 @@
  * | strong read skips write-back when fewer than W hold the tag | linearizability |
  * | tag reused by two writes of one coordinator | linearizability |
  * | per-request R below the bucket's | linearizability |
+ * | tombstone collected before all primaries confirmed | no-return |
+ * | generation not checked on a late message | no-return |
+ * | restored store keeps its actor | crash-free: a coordinator refuses to mint a dot that its own clock has seen |
+ * | EXPIRE overwrites a newer value | no-return |
  * | fsync retried after failure | disk-answers: the log misses frames that were told to be synced |
  * | Merkle root unchanged by damage | convergence |
  * | repair overwrites instead of merging | survival |
@@ -42,8 +46,9 @@ import type { ClientSeams } from '../clients/client.ts';
 import type { Seams } from '../machine.ts';
 import { NO_SEAMS } from '../run.ts';
 import { withTornFramesAccepted } from './accept-torn-tail.ts';
-import { withAmnesia } from './amnesia.ts';
+import { withAmnesia, withOldActor } from './amnesia.ts';
 import { dropHints } from './drop-hints.ts';
+import { expireAsWrite } from './expire-as-write.ts';
 import { forgetHints } from './forget-hints.ts';
 import { bound, wrapFiles } from './wrapped-vfs.ts';
 
@@ -141,6 +146,15 @@ export const MUTANTS: readonly Mutant[] = [
     checker: 'disk-answers',
     seams: byFile((file) => (isLog(file.path) ? withTornFramesAccepted(file, SEGMENT_HEAD_BYTES) : file)),
   },
+  {
+    name: 'tombstone collected before all primaries confirmed',
+    checker: 'no-return',
+    // As if every primary had told the same, and something to collect.
+    seams: byPolicy({ confirms: (digests) => digests.map(() => 1) }),
+  },
+  { name: 'generation not checked on a late message', checker: 'no-return', seams: byPolicy({ admits: () => true }) },
+  { name: 'restored store keeps its actor', checker: 'crash-free', seams: () => ({ ...NO_SEAMS, options: withOldActor }) },
+  { name: 'EXPIRE overwrites a newer value', checker: 'no-return', seams: byPolicy({ mutation: expireAsWrite }) },
   {
     name: 'fsync retried after failure',
     checker: 'disk-answers',

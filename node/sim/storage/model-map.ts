@@ -92,7 +92,7 @@ export class Model {
 }
 
 export function collects(policy: CollectionPolicy, key: ByteString, entry: Entry): boolean {
-  if (entry.kind !== 'tombstone' && entry.expireAtMs === 0) return false;
+  if (entry.gcTag === 0 || (entry.kind !== 'tombstone' && entry.expireAtMs === 0)) return false;
   return policy.collectable.some(
     ({ from, to, gcTag, expiredByMs }) =>
       key >= from && (to === undefined || key < to) && entry.gcTag <= gcTag && entry.expireAtMs <= expiredByMs,

@@ -19,6 +19,7 @@ import { placeKey } from '../../src/cluster/ring/token.ts';
 import { encodeObject, readHeader } from '../../src/cluster/versioning/codec.ts';
 import { actorOf } from '../../src/cluster/versioning/object.ts';
 import { LocalStore } from '../../src/runtime/local-store.ts';
+import { openGenerations } from '../../src/runtime/collection/generations.ts';
 import { SHIPPED_POLICIES } from '../../src/runtime/policies.ts';
 import { LocalTrees } from '../../src/runtime/repair/local-trees.ts';
 import { Engine, Pending } from '../../src/storage/engine.ts';
@@ -97,8 +98,15 @@ async function open(volume: SimVolume, random: SeededRandom): Promise<Store> {
   const mount = new SimMount(volume, { schedule: timeline.schedule, latencyMs: (kind) => random.below(kind === 'dataSync' ? 12 : 3) });
   const executor = new SimExecutor(mount, { random, sliceDelayMs: 2 });
   const where = { directory: DIRECTORY, vfs: mount.vfs, clock: timeline };
+  const parts = {
+    ...where,
+    partitions: topology.Q,
+    admits: (generation: number, least: number) => SHIPPED_POLICIES.admits(generation, least),
+  };
+  const generations = await timeline.run(openGenerations(parts, false));
   const trees = new LocalTrees({
     ...where,
+    generations,
     topology,
     self: 0,
     store: STORE,
@@ -110,7 +118,7 @@ async function open(volume: SimVolume, random: SeededRandom): Promise<Store> {
   const engine = await timeline.run(Engine.open({ ...TINY, ...where, executor, follower }));
   await timeline.run(trees.open(engine));
   const kept = sabotage === 'blind' ? blind(trees.trees) : trees.trees;
-  return { engine, timeline, trees, store: new LocalStore(engine, TIMES, SHIPPED_POLICIES, kept) };
+  return { engine, timeline, trees, store: new LocalStore(engine, generations, topology, TIMES, SHIPPED_POLICIES, kept) };
 }
 
 /** The bug "old value left in": a tree that only learns of new ones. */
@@ -146,7 +154,7 @@ async function put({ engine, store, timeline }: Store, number: number, random: S
     }
     return {
       durable: new Promise<void>((resolve) => {
-        store.put(diskKey, before?.value, object, readHeader(object), () => {
+        store.put(diskKey, before, object, readHeader(object), () => {
           resolve();
         });
       }),

@@ -54,6 +54,7 @@ export function failureKind(code: ErrorCode): FailureKind {
     case 'PEER_REMOVED':
     case 'PEER_UNREACHABLE':
     case 'EPOCH_STALE':
+    case 'GENERATION_STALE':
       return 'unavailable';
     case 'TIMEOUT':
       return 'timeout';

@@ -56,6 +56,7 @@ export const ERROR_CODES = [
   'PEER_REMOVED',
   'PEER_UNREACHABLE',
   'EPOCH_STALE',
+  'GENERATION_STALE',
   // A bug in Coterie itself.
   'INTERNAL',
 ] as const;

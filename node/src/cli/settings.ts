@@ -50,6 +50,7 @@ export interface NodeSettings {
   readonly maxConnections: number;
   readonly repairIntervalMs: number;
   readonly scrubIntervalMs: number;
+  readonly collectIntervalMs: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -106,6 +107,13 @@ const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     most: 31_536_000_000,
     fallback: 604_800_000,
     about: 'Within how long everything on the disk is reread; 0: only when asked to',
+  },
+  collectIntervalMs: {
+    type: 'whole',
+    least: 1000,
+    most: 86_400_000,
+    fallback: 600_000,
+    about: 'How often deleted and expired keys are collected',
   },
   logLevel: { type: 'choice', allowed: ['debug', 'info', 'warn', 'error'], fallback: 'info', about: 'Least important events logged' },
 };

@@ -64,6 +64,7 @@ async function run(args: readonly string[], surroundings: Surroundings): Promise
         cluster.buckets.map((bucket) => [bucket.name, bucket.consistency, String(bucket.r), String(bucket.w)]),
       )}`,
     );
+    surroundings.out(collectionText(cluster.collection));
   }
   return missing === 0 ? EXIT.ok : EXIT.failed;
 }
@@ -73,6 +74,15 @@ function heardOf({ state, heartbeatAgeMs, observers }: MemberDocument): string {
   if (state === 'self') return '';
   const ago = heartbeatAgeMs < 60_000 ? `${(heartbeatAgeMs / 1000).toFixed(1)} s ago` : `${Math.floor(heartbeatAgeMs / 60_000)} min ago`;
   return observers.length === 0 ? ago : `${ago}, silent to ${observers.join(' and ')}`;
+}
+
+/** What is deleted or expired and waits to be collected, and who is in the way. */
+function collectionText({ partitions, leastGeneration, mostGeneration, youngDead, blocked }: ClusterDocument['collection']): string {
+  if (partitions === 0) return '';
+  const generations = leastGeneration === mostGeneration ? `${mostGeneration}` : `${leastGeneration} to ${mostGeneration}`;
+  const head = `\ncollecting ${partitions} partitions, generation ${generations}; deletes and expiries since the last round: ${youngDead}\n`;
+  const rows = blocked.map(({ member, why, partitions: count }) => [member, why, String(count)]);
+  return rows.length === 0 ? head : `${head}\n${table(['blocked by', 'because', 'partitions'], rows)}`;
 }
 
 export const statusCommand: Command = { name: 'status', about: 'Show the members of the cluster', run };

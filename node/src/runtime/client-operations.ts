@@ -324,7 +324,7 @@ export class ClientOperations {
     checkKey(key, limits);
     const { diskKey } = placeKey(topology, bucket.id, key);
     const entry = await store.engine.get(diskKey);
-    if (entry === undefined) return { versions: [], digest: undefined, bytes: undefined };
+    if (entry === undefined || store.isCollected(diskKey, entry)) return { versions: [], digest: undefined, bytes: undefined };
     const bytes = new Uint8Array(entry.value);
     // A register in which nothing was written yet holds only proposals: there is no copy of anything.
     if (bucket.consistency === 'strong' && readTag(bytes) === NO_TAG) return { versions: [], digest: undefined, bytes: undefined };

@@ -6,6 +6,7 @@
  */
 
 import type { ErrorCode } from '../base/errors.ts';
+import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import { acknowledged, type WriteOut, type WriteState, writeStep } from '../cluster/quorum/write.ts';
 import { encodeHint } from '../transport/messages/hint.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
@@ -39,8 +40,13 @@ export interface FallbackWriteParts {
   readonly own: number | undefined;
   /** How long the sending may take from now on. */
   readonly deadlineMs: () => number;
-  /** Lends the coordinator's copy, which holds the write: in this turn if it can; not at all where it cannot be read. */
-  readonly copy: (use: (bytes: Uint8Array) => void, fail: (code: ErrorCode) => void) => void;
+  /** The oldest generation of the partition that anything in the write was read under. */
+  readonly generation: number;
+  /**
+   * Lends the coordinator's copy, which holds the write, with the oldest generation that anything in it was read under: in this turn if it can; not
+   * at all where it cannot be read.
+   */
+  readonly copy: (use: (bytes: Uint8Array, generation: number) => void, fail: (code: ErrorCode) => void) => void;
 }
 
 export class FallbackWrites {
@@ -56,7 +62,9 @@ export class FallbackWrites {
   /** Sends `bytes`, borrowed within the call, to the fallbacks of the unhealthy primaries but the one that this node stands in for. */
   start(bytes: Uint8Array): void {
     const { standIns, own } = this.#parts;
-    for (const [slot, member] of standIns.bySlot.entries()) if (member >= 0 && slot !== own) this.#send(slot, member, bytes);
+    for (const [slot, member] of standIns.bySlot.entries()) {
+      if (member >= 0 && slot !== own) this.#send(slot, member, bytes, this.#parts.generation);
+    }
   }
 
   /** Finds a fallback for a primary that has failed; to be told before the failure itself. */
@@ -81,8 +89,8 @@ export class FallbackWrites {
 
   #sendCopy(slot: number, member: number): void {
     this.#parts.copy(
-      (bytes) => {
-        this.#send(slot, member, bytes);
+      (bytes, generation) => {
+        this.#send(slot, member, bytes, generation);
       },
       (code) => {
         this.#fail(slot, code);
@@ -90,10 +98,15 @@ export class FallbackWrites {
     );
   }
 
-  #send(slot: number, member: number, bytes: Uint8Array): void {
+  #send(slot: number, member: number, bytes: Uint8Array, generation: number): void {
     const { core, command, state, out, deadlineMs } = this.#parts;
-    const { transport, members, topology } = core;
-    const object = encodeHint({ slot, key: command.diskKey, object: bytes, w: Math.max(command.w, command.bucket.W) });
+    const { transport, members, topology, store } = core;
+    // No fallback may take what this node itself refuses by now.
+    if (!store.generations.admits(partitionOfDiskKey(topology, command.diskKey), generation)) {
+      this.#fail(slot, 'GENERATION_STALE');
+      return;
+    }
+    const object = encodeHint({ slot, key: command.diskKey, object: bytes, w: Math.max(command.w, command.bucket.W), generation });
     transport.request(members.nameOf(member), MESSAGE.hint, object, deadlineMs(), topology.epoch, (reply) => {
       if (reply.kind === 'reply') {
         writeStep(state, acknowledged(state.n + slot), out);

@@ -5,8 +5,10 @@ import { asCoterieError, CoterieError, type ErrorCode } from '../base/errors.ts'
 import type { Timer } from '../env/clock.ts';
 import { type GatherEvent, type GatherOut, type GatherState, gatherStep, newGather } from '../cluster/quorum/gather.ts';
 import type { Content } from '../cluster/quorum/read.ts';
+import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import { verifyChecksum } from '../cluster/versioning/codec.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
+import { decodeHinted } from '../transport/messages/hint.ts';
 import { decodeValueReply } from '../transport/messages/replica.ts';
 import type { Reply } from '../transport/request.ts';
 import { contentOf, isAhead, mergeContents } from './content.ts';
@@ -31,7 +33,8 @@ export interface GatherQuestion {
   /** The digest of the own copy. */
   readonly expected: ByteString;
   readonly timeoutMs: number;
-  readonly done: (merged: Content, unanimous: boolean) => void;
+  /** @param generation the oldest that anything that came from a hint was read under; Infinity where nothing did */
+  readonly done: (merged: Content, unanimous: boolean, generation: number) => void;
   readonly failed: (error: CoterieError) => void;
 }
 
@@ -41,6 +44,7 @@ export class GatherOperation implements GatherOut {
   readonly #state: GatherState;
   #deadline: Timer | undefined;
   #patience: Timer | undefined;
+  #oldest = Number.POSITIVE_INFINITY;
 
   constructor(core: NodeCore, question: GatherQuestion) {
     const n = question.replicas.length;
@@ -93,7 +97,8 @@ export class GatherOperation implements GatherOut {
       timeoutMs,
       topology.epoch,
       (reply) => {
-        this.#onReply(replica, reply);
+        if (hinted) this.#onHinted(replica, reply);
+        else this.#onReply(replica, reply);
       },
     );
   }
@@ -101,13 +106,28 @@ export class GatherOperation implements GatherOut {
   done(merged: Content, unanimous: boolean): void {
     this.#deadline?.cancel();
     this.#patience?.cancel();
-    this.#question.done(merged, unanimous);
+    this.#question.done(merged, unanimous, this.#oldest);
   }
 
   fail(code: ErrorCode, message: string): void {
     this.#deadline?.cancel();
     this.#patience?.cancel();
     this.#question.failed(new CoterieError(code, message, { outcome: 'none' }));
+  }
+
+  #onHinted(replica: number, reply: Reply): void {
+    if (reply.kind === 'failed') {
+      this.#step({ kind: 'failed', replica, code: reply.code });
+      return;
+    }
+    const hinted = decodeHinted(reply.payload);
+    const { store, topology } = this.#core;
+    if (hinted === undefined || !store.generations.admits(partitionOfDiskKey(topology, this.#question.diskKey), hinted.generation)) {
+      this.#step({ kind: 'value', replica, content: contentOf(undefined) });
+      return;
+    }
+    this.#oldest = Math.min(this.#oldest, hinted.generation);
+    this.#onObject(replica, hinted.object);
   }
 
   #onReply(replica: number, reply: Reply): void {
@@ -120,6 +140,10 @@ export class GatherOperation implements GatherOut {
       this.#step({ kind: 'failed', replica, code: 'NOT_SYNCHRONISED' });
       return;
     }
+    this.#onObject(replica, object);
+  }
+
+  #onObject(replica: number, object: Uint8Array | undefined): void {
     let content: Content;
     try {
       if (object !== undefined) verifyChecksum(object, CHECKSUM);

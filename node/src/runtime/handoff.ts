@@ -265,8 +265,13 @@ export class Handoff {
   }
 
   /** Hands one hint off. */
-  #deliver(hint: Hint, backlog: Backlog): Promise<Delivered> {
+  async #deliver(hint: Hint, backlog: Backlog): Promise<Delivered> {
     const { hints, metrics } = this.#parts;
+    if (hints.isOutlived(hint)) {
+      const dropped = await hints.drop(hint);
+      if (dropped) metrics.counts.hintsOutlived.add();
+      return { kind: dropped ? 'dropped' : 'again', refusal: undefined };
+    }
     return new Promise((resolve, reject) => {
       const state = newDelivery(hint.slot, hint.w);
       const replicas = primaries(this.#parts.topology, backlog.partition);
@@ -291,7 +296,7 @@ export class Handoff {
 
   #send(state: DeliveryState, out: DeliveryOut, hint: Hint, member: number, replica: number): void {
     const { members, transport, encoder, topology } = this.#parts;
-    const payload = encoder.writeRequest(hint.diskKey, hint.bytes);
+    const payload = encoder.writeRequest(hint.diskKey, hint.bytes, hint.generation);
     transport.request(members.nameOf(member), MESSAGE.write, payload, SEND_TIMEOUT_MS, topology.epoch, (reply) => {
       const confirmed = reply.kind === 'reply';
       deliveryStep(state, confirmed ? { kind: 'confirmed', replica } : { kind: 'refused', replica, code: reply.code }, out);

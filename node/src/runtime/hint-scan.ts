@@ -2,7 +2,7 @@
 
 import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError } from '../base/errors.ts';
-import { diskKeyOfHint } from '../cluster/handoff/hint-key.ts';
+import { diskKeyOfHint, generationOfTag, wOfTag } from '../cluster/handoff/hint-key.ts';
 import type { Engine, EngineIterator, IterateOptions } from '../storage/engine.ts';
 import type { KeyedEntry } from '../storage/entry.ts';
 
@@ -12,6 +12,8 @@ export interface Hint {
   readonly bytes: Uint8Array;
   /** Primaries that must confirm it. */
   readonly w: number;
+  /** The oldest that anything in it was read under. */
+  readonly generation: number;
 }
 
 export interface HintPage {
@@ -39,7 +41,13 @@ export async function readHints(
         continue;
       }
       const last = batch.at(-1);
-      const hints = batch.map(({ key, value, gcTag }) => ({ slot, diskKey: diskKeyOfHint(key), bytes: new Uint8Array(value), w: gcTag }));
+      const hints = batch.map(({ key, value, gcTag }) => ({
+        slot,
+        diskKey: diskKeyOfHint(key),
+        bytes: new Uint8Array(value),
+        w: wOfTag(gcTag),
+        generation: generationOfTag(gcTag),
+      }));
       return { hints, damaged, next: last === undefined ? undefined : `${last.key}\0` };
     }
   } finally {

@@ -7,8 +7,11 @@
  *
  * Invariants:
  * - a hint is acknowledged only when it is durable; hints of one key and slot are merged into one, with the highest W that any of them was promised
- *   (kept as the entry's tag).
+ *   (in the entry's tag).
  * - a hint leaves only by `drop`, and only if it is still exactly what was confirmed.
+ * - a hint says the oldest generation of its partition that anything in it was read under; none is taken that is older than this node's. A node goes to
+ *   a generation only while it keeps no hint of the partition, so one that is found to be older was confirmed and dropped before, and a crash or an
+ *   old disk has brought it back: it is *outlived*, counts as absent, and is dropped (cluster/collection/round.ts).
  * - the bytes held never pass the limit; what would is refused with BUSY before any effect. Until the hints of an earlier run are counted, all are.
  */
 
@@ -16,7 +19,18 @@ import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../base/errors.ts';
 import type { PartitionId } from '../base/ids.ts';
 import { type Backlog, HintIndex } from '../cluster/handoff/hint-index.ts';
-import { DEBTS_FROM, debtKey, diskKeyOfHint, hintKey, hintRange, slotOfDebt, slotOfHint } from '../cluster/handoff/hint-key.ts';
+import {
+  DEBTS_FROM,
+  debtKey,
+  diskKeyOfHint,
+  generationOfTag,
+  hintKey,
+  hintRange,
+  hintTag,
+  slotOfDebt,
+  slotOfHint,
+  wOfTag,
+} from '../cluster/handoff/hint-key.ts';
 import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import type { Topology } from '../cluster/ring/topology.ts';
 import type { StandInActor } from '../cluster/handoff/stand-in-actor.ts';
@@ -27,7 +41,8 @@ import { WriteBatch } from '../storage/write-batch.ts';
 import { CHECKSUM } from './core.ts';
 import { eachEntry, type Hint, type HintPage, measureHints, readHints } from './hint-scan.ts';
 import type { Leases } from './leases.ts';
-import type { Done } from './local-store.ts';
+import type { Generations } from './collection/generations.ts';
+import { type Done, staleGeneration } from './local-store.ts';
 import type { Policies } from './policies.ts';
 
 /** At this share of the limit others are told that it is full, so that they learn it before a write is refused for it. */
@@ -44,6 +59,7 @@ export interface HintStoreParts {
   readonly leases: Leases;
   readonly policies: Policies;
   readonly standIn: StandInActor;
+  readonly generations: Pick<Generations, 'of' | 'admitsHint'>;
   readonly limitBytes: number;
   readonly nowMs: () => number;
   readonly after: (delayMs: number, run: () => void) => void;
@@ -52,6 +68,13 @@ export interface HintStoreParts {
   /** What is kept has changed in any way. */
   readonly touched: () => void;
   readonly warn: (event: string, fields: Readonly<Record<string, string | number>>) => void;
+}
+
+/** What is hinted of a key. */
+export interface Hinted {
+  readonly bytes: Uint8Array;
+  /** The oldest that anything in it was read under. */
+  readonly generation: number;
 }
 
 export class HintStore {
@@ -79,6 +102,20 @@ export class HintStore {
   /** It has hardly any room left. */
   get full(): boolean {
     return !this.index.admits(this.index.limitBytes * (1 - NEARLY_FULL));
+  }
+
+  /** Hints of a partition, whatever the slot; one at least until those of earlier runs are counted. */
+  countOf(partition: PartitionId): number {
+    if (!this.#counted) return 1;
+    let count = 0;
+    for (let slot = 0; slot < this.#parts.topology.N; slot += 1) count += this.index.of(partition, slot)?.count ?? 0;
+    return count;
+  }
+
+  /** Whether a hint was confirmed and dropped before, so that it is to be dropped once more. */
+  isOutlived({ diskKey, generation }: Hint): boolean {
+    const { generations, topology } = this.#parts;
+    return generation < generations.of(partitionOfDiskKey(topology, diskKey));
   }
 
   /** Counts what is there; `changed` runs when that is done. */
@@ -119,23 +156,23 @@ export class HintStore {
 
   /**
    * Merges an object into the hint of a key. `bytes` is borrowed until the call returns.
-   * Failures with outcome `none`: BUSY, CLOCK_SKEW, DATA_DAMAGED, DISK_FULL.
+   * Failures with outcome `none`: BUSY, GENERATION_STALE, CLOCK_SKEW, DATA_DAMAGED, DISK_FULL.
    *
    * @param w the acknowledgements that the write was promised
+   * @param generation the oldest of the partition that anything in the object was read under
    */
-  merge(slot: number, diskKey: ByteString, bytes: Uint8Array, w: number, done: Done): void {
+  merge(slot: number, diskKey: ByteString, bytes: Uint8Array, w: number, generation: number, done: Done): void {
     const key = hintKey(slot, diskKey);
     let entry: Entry | undefined | Pending;
     try {
-      const refusal = this.refusal(key.length + bytes.length);
-      if (refusal !== undefined) throw refusal;
+      this.#admit(diskKey, key.length + bytes.length, generation);
       entry = this.#find(slot, diskKey);
       if (entry instanceof Pending) {
         const own = new Uint8Array(bytes);
         this.#load(
           entry,
           () => {
-            this.merge(slot, diskKey, own, w, done);
+            this.merge(slot, diskKey, own, w, generation, done);
           },
           done,
         );
@@ -147,22 +184,21 @@ export class HintStore {
         throw new CoterieError('CLOCK_SKEW', message, { outcome: 'none' });
       }
       this.#parts.leases.touch();
-      this.#mergeInto(slot, diskKey, entry, bytes, w, done);
+      this.#mergeInto(slot, diskKey, entry, bytes, hintTag(w, generation), done);
     } catch (error) {
       done(expected(error));
     }
   }
 
   /** Stores an object that holds every hint of the key in this slot; as `merge` otherwise. */
-  put(slot: number, diskKey: ByteString, bytes: Uint8Array, w: number, done: Done): void {
+  put(slot: number, diskKey: ByteString, bytes: Uint8Array, w: number, generation: number, done: Done): void {
     const key = hintKey(slot, diskKey);
     try {
-      const refusal = this.refusal(key.length + bytes.length);
-      if (refusal !== undefined) throw refusal;
+      this.#admit(diskKey, key.length + bytes.length, generation);
       const entry = this.#find(slot, diskKey);
       // Whoever hands in what holds the present copy has read it in this turn.
       if (entry instanceof Pending) throw new Error('broken invariant: the copy that a hint replaces was read in this turn');
-      this.#store(slot, diskKey, entry, bytes, readHeader(bytes), Math.max(w, entry?.gcTag ?? 0), done);
+      this.#store(slot, diskKey, entry, bytes, readHeader(bytes), this.#joinedTag(diskKey, entry, hintTag(w, generation)), done);
     } catch (error) {
       done(expected(error));
     }
@@ -173,19 +209,21 @@ export class HintStore {
    *
    * @throws CoterieError DATA_DAMAGED
    */
-  tryGet(diskKey: ByteString): Uint8Array | undefined | Pending {
+  tryGet(diskKey: ByteString): Hinted | undefined | Pending {
     const { topology, policies } = this.#parts;
     if (this.index.count === 0 && this.#counted) return undefined;
     const partition = partitionOfDiskKey(topology, diskKey);
     let merged: Uint8Array | undefined;
+    let oldest = Number.POSITIVE_INFINITY;
     for (let slot = 0; slot < topology.N; slot += 1) {
       const entry = this.#find(slot, diskKey, partition);
       if (entry instanceof Pending) return entry;
-      if (entry === undefined) continue;
+      if (entry === undefined || this.#isOutlived(partition, entry)) continue;
+      oldest = Math.min(oldest, generationOfTag(entry.gcTag));
       const result = policies.reconcile(merged, entry.value);
       if (result.kind === 'store') merged = result.bytes;
     }
-    return merged;
+    return merged === undefined ? undefined : { bytes: merged, generation: oldest };
   }
 
   /** The hint of a key in one slot. Where the slot has none, nothing is looked for. */
@@ -199,7 +237,7 @@ export class HintStore {
   }
 
   /** Runs `use` with all that is hinted of a key, in this turn if it can; it borrows the bytes until it returns. */
-  read(diskKey: ByteString, use: (bytes: Uint8Array | undefined) => void, fail: (error: CoterieError) => void): void {
+  read(diskKey: ByteString, use: (hinted: Hinted | undefined) => void, fail: (error: CoterieError) => void): void {
     try {
       const found = this.tryGet(diskKey);
       if (found instanceof Pending) {
@@ -228,7 +266,7 @@ export class HintStore {
   }
 
   /** Drops a hint if it is still what was confirmed; answers whether it was. */
-  async drop({ slot, diskKey, bytes, w }: Hint): Promise<boolean> {
+  async drop({ slot, diskKey, bytes, w, generation }: Hint): Promise<boolean> {
     const key = hintKey(slot, diskKey);
     for (;;) {
       const entry = this.engine.tryGet(key);
@@ -236,7 +274,7 @@ export class HintStore {
         await this.engine.load(entry);
         continue;
       }
-      if (entry === undefined || entry.gcTag !== w || !equal(entry.value, bytes)) return false;
+      if (entry === undefined || !this.#isTagged(entry, w, generation) || !equal(entry.value, bytes)) return false;
       // In the turn that takes the copy away, so that nothing is minted in between.
       const { standIn, policies } = this.#parts;
       if (standIn.active && policies.spendsStandIn()) standIn.dropped(decodeObject(bytes, CHECKSUM).clock);
@@ -314,16 +352,44 @@ export class HintStore {
     }
   }
 
-  #mergeInto(slot: number, diskKey: ByteString, entry: Entry | undefined, bytes: Uint8Array, w: number, done: Done): void {
-    const result = this.#parts.policies.reconcile(entry?.value, bytes);
-    const most = Math.max(w, entry?.gcTag ?? 0);
+  /** @throws CoterieError BUSY, GENERATION_STALE */
+  #admit(diskKey: ByteString, bytes: number, generation: number): void {
+    const { topology, generations } = this.#parts;
+    const refusal = this.refusal(bytes);
+    if (refusal !== undefined) throw refusal;
+    if (!generations.admitsHint(partitionOfDiskKey(topology, diskKey), generation)) throw staleGeneration();
+  }
+
+  /** Whether it was dropped before, and a crash or an old disk has brought it back. */
+  #isOutlived(partition: PartitionId, { gcTag }: Entry): boolean {
+    return generationOfTag(gcTag) < this.#parts.generations.of(partition);
+  }
+
+  #isTagged({ gcTag }: Entry, w: number, generation: number): boolean {
+    return wOfTag(gcTag) === w && generationOfTag(gcTag) === generation;
+  }
+
+  /** The tag of what is merged from a hint and another object: the most acknowledgements, the oldest generation. */
+  #joinedTag(diskKey: ByteString, entry: Entry | undefined, tag: number): number {
+    if (entry === undefined || this.#isOutlived(partitionOfDiskKey(this.#parts.topology, diskKey), entry)) return tag;
+    return hintTag(Math.max(wOfTag(tag), wOfTag(entry.gcTag)), Math.min(generationOfTag(tag), generationOfTag(entry.gcTag)));
+  }
+
+  #mergeInto(slot: number, diskKey: ByteString, entry: Entry | undefined, bytes: Uint8Array, tag: number, done: Done): void {
+    const { policies, topology } = this.#parts;
+    if (entry !== undefined && this.#isOutlived(partitionOfDiskKey(topology, diskKey), entry)) {
+      this.#store(slot, diskKey, entry, bytes, readHeader(bytes), tag, done);
+      return;
+    }
+    const result = policies.reconcile(entry?.value, bytes);
+    const joined = this.#joinedTag(diskKey, entry, tag);
     if (result.kind === 'store') {
-      this.#store(slot, diskKey, entry, result.bytes, result.header, most, done);
-    } else if (entry === undefined || (most === entry.gcTag && this.#undurable === 0 && !this.#failed)) {
+      this.#store(slot, diskKey, entry, result.bytes, result.header, joined, done);
+    } else if (entry === undefined || (joined === entry.gcTag && this.#undurable === 0 && !this.#failed)) {
       done(undefined);
     } else {
       // The hint at hand may still be on its way to the disk: written again, it is durable when the engine says so.
-      this.#store(slot, diskKey, entry, entry.value, readHeader(entry.value), most, done);
+      this.#store(slot, diskKey, entry, entry.value, readHeader(entry.value), joined, done);
     }
   }
 
@@ -333,14 +399,14 @@ export class HintStore {
     entry: Entry | undefined,
     bytes: Uint8Array,
     header: ObjectHeader,
-    w: number,
+    tag: number,
     done: Done,
   ): void {
     const key = hintKey(slot, diskKey);
     const before = entry?.value.length;
     let refused = false as boolean;
     this.#undurable += 1;
-    this.#batch.put(key, bytes, { tombstone: header.siblings === 0, expireAtMs: 0, gcTag: w });
+    this.#batch.put(key, bytes, { tombstone: header.siblings === 0, expireAtMs: 0, gcTag: tag });
     let handing = true;
     try {
       this.engine.write(this.#batch, (error) => {

@@ -8,8 +8,8 @@
  */
 
 import type { ByteString } from '../base/bytes.ts';
+import { decodeHinted } from '../transport/messages/hint.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
-import { decodeValueReply } from '../transport/messages/replica.ts';
 import type { Reply } from '../transport/request.ts';
 import { digestOf } from './content.ts';
 import type { NodeCore } from './core.ts';
@@ -36,7 +36,7 @@ export function surveyHints(
   let clear = true;
   const onReply = (reply: Reply): void => {
     left -= 1;
-    clear &&= reply.kind === 'reply' && isKnown(decodeValueReply(reply.payload).object, digest);
+    clear &&= reply.kind === 'reply' && isKnown(decodeHinted(reply.payload)?.object, digest);
     if (left === 0) done(clear);
   };
   for (const index of others) {

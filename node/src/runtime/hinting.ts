@@ -7,6 +7,7 @@ import type { Topology } from '../cluster/ring/topology.ts';
 import type { EngineEvent, EngineOptions } from '../storage/options.ts';
 import { Engine } from '../storage/engine.ts';
 import type { HintBacklog, StoreNotice } from '../transport/messages/notice.ts';
+import type { Generations } from './collection/generations.ts';
 import type { NodeCore } from './core.ts';
 import { Fallbacks } from './fallbacks.ts';
 import { Handoff } from './handoff.ts';
@@ -34,6 +35,7 @@ export interface HintingParts {
   readonly members: Members;
   readonly leases: Leases;
   readonly policies: Policies;
+  readonly generations: Generations;
   readonly identity: () => StoreIdentity;
   readonly limitBytes: number;
   readonly log: (event: EngineEvent) => void;
@@ -72,7 +74,7 @@ export class Hinting {
   }
 
   private constructor(parts: HintingParts, engine: Engine) {
-    const { options, topology, members, leases, policies, limitBytes, warn, identity, tell } = parts;
+    const { options, topology, members, leases, policies, generations, limitBytes, warn, identity, tell } = parts;
     const { clock, random } = options.env;
     this.#parts = parts;
     this.fallbacks = new Fallbacks(topology, members);
@@ -90,6 +92,7 @@ export class Hinting {
       leases,
       policies,
       standIn: this.standIn,
+      generations,
       limitBytes,
       nowMs: () => clock.wallMs(),
       after: (delayMs, run) => {

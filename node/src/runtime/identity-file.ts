@@ -6,31 +6,21 @@
  */
 
 import { CoterieError, isCoterieError } from '../base/errors.ts';
-import type { Vfs, VfsFile } from '../env/vfs.ts';
+import type { Vfs } from '../env/vfs.ts';
 import { isVfsError } from '../env/vfs.ts';
 import { decodeIdentity, encodeIdentity, type StoreIdentity } from '../cluster/membership/identity.ts';
+import { readWhole, replaceWhole } from './whole-file.ts';
 
 const NAME = 'identity';
-const BESIDE = 'identity.new';
 
 /** @returns undefined where there is none. @throws CoterieError DATA_DAMAGED, DATA_DIR_NEWER, DISK_FAILED */
 export async function readIdentity(vfs: Vfs, directory: string): Promise<StoreIdentity | undefined> {
   const path = `${directory}/${NAME}`;
-  let file: VfsFile;
   try {
-    file = await vfs.open(path, 'read');
-  } catch (error) {
-    if (isVfsError(error) && error.code === 'NOT_FOUND') return undefined;
-    throw failed('read', error);
-  }
-  try {
-    const bytes = new Uint8Array(await file.size());
-    const read = await file.read(bytes, 0);
-    return decodeIdentity(bytes.subarray(0, read), path);
+    const bytes = await readWhole(vfs, path);
+    return bytes === undefined ? undefined : decodeIdentity(bytes, path);
   } catch (error) {
     throw isVfsError(error) ? failed('read', error) : error;
-  } finally {
-    await file.close();
   }
 }
 
@@ -90,7 +80,7 @@ export class IdentityFile {
     const changes = this.#changes;
     const identity = this.#current;
     try {
-      await this.#replace(encodeIdentity(identity));
+      await replaceWhole(this.#vfs, this.#directory, NAME, encodeIdentity(identity));
       this.#durable = changes;
       this.#onDisk = identity;
       this.#failing = false;
@@ -100,20 +90,6 @@ export class IdentityFile {
     } finally {
       this.#writing = undefined;
     }
-  }
-
-  async #replace(bytes: Uint8Array): Promise<void> {
-    const beside = `${this.#directory}/${BESIDE}`;
-    if ((await this.#vfs.sizeOf(beside)) !== undefined) await this.#vfs.unlink(beside);
-    const file = await this.#vfs.open(beside, 'create');
-    try {
-      await file.write(bytes, 0);
-      await file.dataSync();
-    } finally {
-      await file.close();
-    }
-    await this.#vfs.rename(beside, `${this.#directory}/${NAME}`);
-    await this.#vfs.syncDir(this.#directory);
   }
 }
 

@@ -172,6 +172,26 @@ export interface HintStats {
   readonly full: boolean;
 }
 
+/** Why partitions cannot be collected. */
+export interface CollectionBlock {
+  readonly member: string;
+  /** `unreachable`, `not-synchronised`, `hints`, …: cluster/collection/round-messages.ts */
+  readonly why: string;
+  readonly partitions: number;
+}
+
+/** The collecting of tombstones and expired values, of the partitions that this node leads. */
+export interface CollectionView {
+  /** Partitions whose rounds this node leads. */
+  readonly partitions: number;
+  readonly leastGeneration: number;
+  readonly mostGeneration: number;
+  /** Deletes and values that expire, taken since their partition's generation last rose. */
+  readonly youngDead: number;
+  /** Empty while nothing blocks. */
+  readonly blocked: readonly CollectionBlock[];
+}
+
 export interface ClusterView {
   readonly clusterId: string;
   readonly epoch: number;
@@ -181,6 +201,7 @@ export interface ClusterView {
   readonly self: string;
   readonly buckets: readonly Bucket[];
   readonly members: readonly MemberView[];
+  readonly collection: CollectionView;
 }
 
 export interface RingView {

@@ -38,7 +38,8 @@ export async function listOwn(core: NodeCore, question: ListQuestion): Promise<L
     for (;;) {
       const batch = await iterator.next();
       if (batch.length === 0) return { entries, end: '', counts: standing.countsInReads() };
-      for (const { key, value } of batch) {
+      for (const entry of batch) {
+        const { key, value } = entry;
         const token = key.slice(0, TOKEN_BYTES);
         if (token !== lastToken && (entries.length >= limit || scanned >= MOST_SCANNED)) {
           return { entries, end: token, counts: standing.countsInReads() };
@@ -51,7 +52,9 @@ export async function listOwn(core: NodeCore, question: ListQuestion): Promise<L
           lastPartition = partition;
           own = primaries(topology, partition).includes(members.self);
         }
-        if (own) entries.push({ key, digest: digestOf(value), live: versionsIn(value, nowMs, CHECKSUM).length > 0 });
+        if (own && !store.isCollected(key, entry)) {
+          entries.push({ key, digest: digestOf(value), live: versionsIn(value, nowMs, CHECKSUM).length > 0 });
+        }
       }
     }
   } finally {

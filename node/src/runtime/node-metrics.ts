@@ -62,8 +62,14 @@ const HELP = {
   hintsTaken: 'Objects taken for primaries that were away',
   hintsRefused: 'Objects for primaries that were away which were not taken',
   hintsDelivered: 'Hints that their primary and W primaries in all have confirmed',
+  hintsOutlived: 'Hints dropped once more: they had been confirmed, and a crash or an old disk had brought them back',
   hintsDamaged: 'Ranges of hints that damage has taken away',
   debtsRecorded: 'Times that hints became repair debt, because they could not be delivered',
+  generationsRefused: 'Objects of peers refused because they were made under an older generation of their partition',
+  partitionsEmptied: 'Partitions of an old disk emptied because they may have been collected meanwhile',
+  partitionsCollected: 'Collecting rounds that this node led to their end, by partition',
+  collectionsBlocked: 'Collecting rounds that could not go on, by partition',
+  candidatesCollected: 'Tombstones and expired values that primaries agreed to collect, counted by the leaders of the rounds',
 } as const;
 
 export type CountName = keyof typeof HELP;

@@ -23,6 +23,11 @@ import { limitsForPeers } from '../transport/limits.ts';
 import { Transport } from '../transport/transport.ts';
 import { Admission } from './admission.ts';
 import { ClientOperations } from './client-operations.ts';
+import { CollectionMember } from './collection/collection-member.ts';
+import { watchCollection } from './collection/collection-metrics.ts';
+import { Collector } from './collection/collector.ts';
+import { openGenerations } from './collection/generations.ts';
+import { Reclaimer } from './collection/reclaimer.ts';
 import { copyPage } from './copy-source.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
@@ -76,6 +81,8 @@ const TICK_MS = 4;
 const GRACE_MS = 10_000;
 /** Lives of the failure detector within one boot of the store: one, and one more for each time that it is refuted. */
 const INCARNATIONS = 2 ** 16;
+/** After so much of the interval between collecting rounds the space of what was collected is reclaimed. */
+const RECLAIM_SHARE = 4;
 
 interface Parts {
   readonly options: NodeOptions;
@@ -86,6 +93,8 @@ interface Parts {
   readonly trees: LocalTrees | undefined;
   readonly repair: Repair | undefined;
   readonly hinting: Hinting;
+  readonly reclaimer: Reclaimer;
+  readonly collector: Collector;
 }
 
 export class CoterieNode implements KvNode {
@@ -146,10 +155,15 @@ export class CoterieNode implements KvNode {
       const draw = { nonce: random.u32(), actorEpoch: random.u32() };
       const mayForget = interval && topology.N > 1;
       const begun = beginBoot(last, draw, { nowMs: clock.wallMs(), timeLeaseMs: timings.timeLeaseMs, mayForget });
-      const actor = policies.bootActor({ actorEpoch: begun.actorEpoch, counter: begun.counterUsed });
+      const actor = policies.bootActor(
+        { actorEpoch: begun.actorEpoch, counter: begun.counterUsed },
+        { actorEpoch: last.actorEpoch, counter: last.counterUsed },
+      );
       const file = new IdentityFile(vfs, directory, last);
       await file.change(() => ({ ...begun, actorEpoch: actor.actorEpoch }));
       const pace = new ForegroundPace(clock);
+      const fresh = lost !== undefined || last.boot === 0;
+      const generations = await openGenerations({ vfs, directory, partitions: topology.Q, admits: policies.admits }, fresh);
       // A key with one replica has nothing to be compared with.
       const trees =
         topology.N === 1
@@ -164,6 +178,7 @@ export class CoterieNode implements KvNode {
               pace,
               warn,
               damageShows: () => policies.damageShows(),
+              generations,
             });
       const engine = await Engine.open({
         backgroundShare: () => pace.share(),
@@ -178,6 +193,7 @@ export class CoterieNode implements KvNode {
         },
       });
       await trees?.open(engine);
+      generations.collected = (partition): void => trees?.collected(partition);
       if (!file.current.dataMade) await file.change((identity) => ({ ...identity, dataMade: true }));
 
       // These know each other: what a peer says changes the standing, and a change of standing is told to the peers.
@@ -217,6 +233,7 @@ export class CoterieNode implements KvNode {
         members,
         leases,
         policies,
+        generations,
         identity: () => file.current,
         limitBytes: limits.hintBytes,
         log: (event) => {
@@ -249,7 +266,7 @@ export class CoterieNode implements KvNode {
         },
       });
       const bounds = { operations: mostOperations(limits), waiting: limits.waiting };
-      const store = new LocalStore(engine, leases, policies, trees?.trees);
+      const store = new LocalStore(engine, generations, topology, leases, policies, trees?.trees);
       const core: NodeCore = {
         topology,
         members,
@@ -290,7 +307,10 @@ export class CoterieNode implements KvNode {
         }
       };
       late.refusedBy = (): string | undefined => policy.refusedBy(transport)?.name;
-      return new CoterieNode({ options, core, file, policy, lock, trees, repair, hinting }, synchroniser);
+      const reclaimer = new Reclaimer(core, timings.collectMs / RECLAIM_SHARE);
+      const collector = new Collector(core, new CollectionMember(core, file, reclaimer), timings.collectMs);
+      watchCollection(registry, collector);
+      return new CoterieNode({ options, core, file, policy, lock, trees, repair, hinting, reclaimer, collector }, synchroniser);
     } catch (error) {
       await lock.release();
       throw error;
@@ -343,8 +363,9 @@ export class CoterieNode implements KvNode {
   }
 
   cluster(): ClusterView {
-    const { core, file, hinting } = this.#parts;
-    return clusterView(core.topology, core.members, file.current, this.#detection, (member) => hinting.waitingFor(member));
+    const { core, file, hinting, collector } = this.#parts;
+    const waitingFor = (member: string): ClusterView['members'][number]['waiting'] => hinting.waitingFor(member);
+    return clusterView(core.topology, core.members, file.current, this.#detection, waitingFor, collector.view());
   }
 
   ring(): RingView {
@@ -437,6 +458,7 @@ export class CoterieNode implements KvNode {
         .map(({ name, address: { host, peerPort } }) => ({ name, address: { host, port: peerPort } })),
     );
     this.#detection.begin();
+    this.#parts.collector.begin();
     standing.begin();
     this.#parts.hinting.begin(core, { ...DEFAULT_TIMINGS, ...options.timings });
     this.#synchroniser.advance();
@@ -462,6 +484,8 @@ export class CoterieNode implements KvNode {
         resolve();
       });
     });
+    this.#parts.collector.stop();
+    this.#parts.reclaimer.stop();
     core.standing.end();
     this.#detection.stop();
     this.#synchroniser.stop();

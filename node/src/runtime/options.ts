@@ -62,6 +62,8 @@ export interface NodeTimings {
   readonly hintRetryMs: number;
   /** How long hints may wait for a primary that is away before they are recorded as repair debt; they are kept all the same. 3,600,000. */
   readonly hintOverdueMs: number;
+  /** How often tombstones and expired values are collected, where there are any; at least 100. 600,000. */
+  readonly collectMs: number;
 }
 
 export interface NodeOptions {
@@ -108,4 +110,5 @@ export const DEFAULT_TIMINGS: NodeTimings = {
   scrubMs: 604_800_000,
   hintRetryMs: 1000,
   hintOverdueMs: 3_600_000,
+  collectMs: 600_000,
 };

@@ -8,7 +8,8 @@
  * - `reconcile`: "merge by overwrite" answers the incoming bytes.
  * - `repairs`: "read repair dropped" answers false; the read then takes the repair for done.
  * - `operation`: "retry makes a second dot" answers undefined, so that no version knows its operation.
- * - `bootActor`: "dot reused after amnesia" answers an actor that a store had before it lost its disk (say, epoch 0 and counter 0 every time).
+ * - `mutation`: "EXPIRE overwrites a newer value" answers a blind write of the value that the coordinator has.
+ * - `bootActor`: "restored store keeps its actor" answers `before` on a restored disk. "dot reused after amnesia" answers an actor that a store had before it lost its disk (say, epoch 0 and counter 0 every time).
  *   For a wiped disk the store id matters too: `newStoreId` then answers one that depends on the slot only; and with `coordinates` answering true
  *   the store does not wait for its peers' word.
  * - `shed`: "shed after effect" begins the operation, whose client has been told that it was refused.
@@ -25,6 +26,8 @@
  * - `writesBack`: "strong read skips write-back when fewer than W hold the tag" answers false; the read then answers what one replica holds.
  * - `writeTag`: "tag reused by two writes of one coordinator" answers the tag of the coordinator's last write of the key.
  * - `refusesBelow`: "per-request R below the bucket's" answers false.
+ * - `admits`: "generation not checked on a late message" answers true.
+ * - `confirms`: "tombstone collected before all primaries confirmed" answers one and the same digest for all.
  */
 
 import { crc32 } from 'node:zlib';
@@ -36,8 +39,9 @@ import type { Backlog } from '../cluster/handoff/hint-index.ts';
 import type { QuorumKind } from '../cluster/quorum/legality.ts';
 import type { Dot } from '../cluster/versioning/object.ts';
 import { type Reconciled, reconcileEncoded } from '../cluster/versioning/reconcile.ts';
+import type { KvObject } from '../cluster/versioning/object.ts';
 import { makeTag, type Tag } from '../cluster/versioning/tag.ts';
-import type { Operation } from '../cluster/versioning/update.ts';
+import type { Mutation, Operation } from '../cluster/versioning/update.ts';
 import type { Hint, HintPage } from './hint-scan.ts';
 
 /** What makes the dots of this boot. */
@@ -67,8 +71,10 @@ export interface Policies {
   operation(asked: Operation | undefined): Operation | undefined;
   /** What becomes of an operation that was refused while it waited for its beginning. */
   shed(begin: () => void): void;
-  /** The actor of this boot; `proposed` by the rules of cluster/membership/boot.ts. */
-  bootActor(proposed: BootActor): BootActor;
+  /** What a coordinator does to the copy that it has. */
+  mutation(asked: Mutation, seen: KvObject, nowMs: number): Mutation;
+  /** The actor of this boot, or after a rewind; `proposed` by the rules of cluster/membership/boot.ts, `before` what the disk says. */
+  bootActor(proposed: BootActor, before: BootActor): BootActor;
   /** The id of a new store; `drawn` at random. */
   newStoreId(drawn: StoreId, member: MemberName): StoreId;
   /** Whether the answers of a store count in R; `synchronised`: it is, and its peers know of nothing that it has lost. */
@@ -99,6 +105,10 @@ export interface Policies {
   writeTag(key: ByteString, counter: number, dot: Dot): Tag;
   /** Whether a request's R or W is refused in a strong bucket that needs `least`. */
   refusesBelow(asked: number, least: number): boolean;
+  /** Whether what was made under `generation` may enter a partition that refuses less than `least`. */
+  admits(generation: number, least: number): boolean;
+  /** Digests of the primaries' candidates as the leader of a collecting round compares them. */
+  confirms(digests: readonly number[]): readonly number[];
 }
 
 export const SHIPPED_POLICIES: Policies = {
@@ -108,6 +118,7 @@ export const SHIPPED_POLICIES: Policies = {
   repairs: () => true,
   operation: (asked) => asked,
   shed: () => undefined,
+  mutation: (asked) => asked,
   bootActor: (proposed) => proposed,
   newStoreId: (drawn) => drawn,
   counts: (synchronised) => synchronised,
@@ -126,4 +137,6 @@ export const SHIPPED_POLICIES: Policies = {
   writesBack: () => true,
   writeTag: (_key, counter, dot) => makeTag(counter, dot),
   refusesBelow: (asked, least) => asked < least,
+  admits: (generation, least) => generation >= least,
+  confirms: (digests) => digests,
 };

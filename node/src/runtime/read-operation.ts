@@ -7,7 +7,9 @@
 
 import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, CoterieError, type ErrorCode } from '../base/errors.ts';
+import type { PartitionId } from '../base/ids.ts';
 import type { Timer } from '../env/clock.ts';
+import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import {
   type Content,
   fallbacksAnswering,
@@ -20,12 +22,14 @@ import {
 } from '../cluster/quorum/read.ts';
 import { verifyChecksum } from '../cluster/versioning/codec.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
+import { decodeHinted } from '../transport/messages/hint.ts';
 import { decodeDigestReply, decodeValueReply } from '../transport/messages/replica.ts';
 import type { Reply } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import { contentOf, digestOf, isAhead, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import type { StandIns } from './fallbacks.ts';
+import type { Hinted } from './hint-store.ts';
 
 const HEDGE: ReadEvent = { kind: 'hedge' };
 const DEADLINE: ReadEvent = { kind: 'deadline' };
@@ -56,6 +60,11 @@ export class ReadOperation implements ReadOut, ReadDependencies {
   #hedge: Timer | undefined;
   #valueFrom = -1;
   #standIns: StandIns | undefined;
+  readonly #partition: PartitionId;
+  /** Of the partition, when the read began. */
+  readonly #begun: number;
+  /** The oldest that anything that was read was read under, also by who hinted it: what is repaired with is as old. */
+  #generation: number;
 
   constructor(core: NodeCore, question: ReadQuestion, sink: Sink<ReadAnswer>) {
     this.#core = core;
@@ -63,6 +72,9 @@ export class ReadOperation implements ReadOut, ReadDependencies {
     this.#sink = sink;
     this.#state = newRead(question.replicas.length, question.r, this);
     this.#startMs = core.clock.monotonicMs();
+    this.#partition = partitionOfDiskKey(core.topology, question.diskKey);
+    this.#begun = core.store.generations.begin(this.#partition);
+    this.#generation = this.#begun;
   }
 
   start(): void {
@@ -152,10 +164,10 @@ export class ReadOperation implements ReadOut, ReadDependencies {
       this.#step({ kind: error === undefined ? 'repaired' : 'repairFailed', replica });
     };
     if (member === members.self) {
-      store.merge(this.#question.diskKey, bytes, done);
+      store.merge(this.#question.diskKey, bytes, this.#generation, done);
       return;
     }
-    const payload = encoder.writeRequest(this.#question.diskKey, bytes);
+    const payload = encoder.writeRequest(this.#question.diskKey, bytes, this.#generation);
     transport.request(members.nameOf(member), MESSAGE.write, payload, this.#remainingMs(), topology.epoch, (reply) => {
       done(reply.kind === 'reply' ? undefined : reply);
     });
@@ -177,16 +189,21 @@ export class ReadOperation implements ReadOut, ReadDependencies {
 
   settle(): void {
     this.#deadline?.cancel();
+    this.#core.store.generations.end(this.#partition, this.#begun);
   }
 
   /** Asks a fallback, perhaps this node itself, for its hinted copy. */
   #askHint(replica: number): void {
-    const { members, encoder, hints } = this.#core;
+    const { members, encoder, hints, standing } = this.#core;
     const { diskKey, replicas } = this.#question;
     const member = this.#standIns?.bySlot[replica - replicas.length] ?? -1;
     if (member === members.self) {
-      const use = (bytes: Uint8Array | undefined): void => {
-        this.#onHint(replica, bytes);
+      if (!standing.knowsHints) {
+        this.#step({ kind: 'valueFailed', replica, code: 'NOT_SYNCHRONISED' });
+        return;
+      }
+      const use = (hinted: Hinted | undefined): void => {
+        this.#onHint(replica, hinted?.bytes, hinted?.generation ?? 0);
       };
       hints.read(diskKey, use, ({ code }) => {
         this.#step({ kind: 'valueFailed', replica, code });
@@ -195,15 +212,20 @@ export class ReadOperation implements ReadOut, ReadDependencies {
     }
     this.#ask(member, MESSAGE.readHint, encoder.readRequest(diskKey), (reply) => {
       if (reply.kind === 'failed') this.#step({ kind: 'valueFailed', replica, code: reply.code });
-      else this.#onHint(replica, decodeValueReply(reply.payload).object);
+      else {
+        const hinted = decodeHinted(reply.payload);
+        this.#onHint(replica, hinted?.object, hinted?.generation ?? 0);
+      }
     });
   }
 
-  #onHint(replica: number, object: Uint8Array | undefined): void {
-    if (object === undefined) {
+  #onHint(replica: number, object: Uint8Array | undefined, generation: number): void {
+    // An old disk may have brought back what was confirmed and collected long ago.
+    if (object === undefined || !this.#core.store.generations.admits(this.#partition, generation)) {
       this.#step({ kind: 'unhinted', replica });
       return;
     }
+    this.#generation = Math.min(this.#generation, generation);
     let content: Content;
     try {
       verifyChecksum(object, CHECKSUM);

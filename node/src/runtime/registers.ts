@@ -12,6 +12,7 @@
 import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../base/errors.ts';
 import { Pending } from '../storage/engine.ts';
+import type { Entry } from '../storage/entry.ts';
 import { readHeader } from '../cluster/versioning/codec.ts';
 import { compareRecords, latestRecord, mergeRegisters, type RegisterRecord } from '../cluster/versioning/register.ts';
 import { encodeRegister, isLive, readTag, registerIn } from '../cluster/versioning/register-codec.ts';
@@ -134,7 +135,7 @@ export class Registers {
         );
         return;
       }
-      this.#acceptInto(key, entry?.value, record, done, fail);
+      this.#acceptInto(key, entry, record, done, fail);
     } catch (error) {
       const coded = asCoterieError(error);
       if (coded.code === 'INTERNAL') throw error;
@@ -142,20 +143,14 @@ export class Registers {
     }
   }
 
-  #acceptInto(
-    key: ByteString,
-    local: Uint8Array | undefined,
-    record: RegisterRecord,
-    done: (accepted: Accepted) => void,
-    fail: Fail,
-  ): void {
+  #acceptInto(key: ByteString, local: Entry | undefined, record: RegisterRecord, done: (accepted: Accepted) => void, fail: Fail): void {
     const counts = this.#standing.countsInReads();
     const promised = this.#promises.get(key + record.id);
     if (!counts || promised !== record.ballot) {
       done({ counts, outvotedBy: Math.max(1, counterOf(promised ?? record.ballot)) });
       return;
     }
-    const merged = mergeRegisters(registerIn(local, CHECKSUM), { tag: NO_TAG, value: undefined, records: [record] });
+    const merged = mergeRegisters(registerIn(local?.value, CHECKSUM), { tag: NO_TAG, value: undefined, records: [record] });
     if (!merged.records.some((kept) => compareRecords(kept, record) === 0)) {
       const message = 'more operations are under way on the key than its replicas remember';
       fail(new CoterieError('BUSY', message, { outcome: 'none' }));

@@ -11,7 +11,7 @@ import { bucketOfDiskKey, partitionOfDiskKey, placeKey } from '../cluster/ring/t
 import { primaries } from '../cluster/ring/preference.ts';
 import { readDigest } from '../cluster/versioning/codec.ts';
 import { decodeCoordinate, encodeCoordinateAnswer } from '../transport/messages/coordinate.ts';
-import { decodeHint } from '../transport/messages/hint.ts';
+import { decodeHint, encodeHinted } from '../transport/messages/hint.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import { decodeReadRequest, decodeWriteRequest } from '../transport/messages/replica.ts';
 import type { IncomingRequest } from '../transport/request.ts';
@@ -112,11 +112,19 @@ export class Replica {
   }
 
   readonly #write = (request: IncomingRequest, ended: () => void): void => {
-    const { store, encoder, metrics } = this.#core;
+    const { topology, store, standing, encoder, metrics } = this.#core;
     metrics.counts.replicaWrites.add();
-    const { key, object } = decodeWriteRequest(request.payload);
+    const { key, object, generation } = decodeWriteRequest(request.payload);
     if (this.ownKey(request, ended, key) === undefined) return;
-    store.merge(key, object, (error) => {
+    if (!standing.synchronised && generation > store.generations.of(partitionOfDiskKey(topology, key))) {
+      // What this store has may be from before a collection, and then goes: nothing new may go with it.
+      const message = 'this store has yet to learn what was collected while it was away';
+      this.fail(request, new CoterieError('NOT_SYNCHRONISED', message, { outcome: 'none' }));
+      ended();
+      return;
+    }
+    store.merge(key, object, generation, (error) => {
+      if (error?.code === 'GENERATION_STALE') metrics.counts.generationsRefused.add();
       if (error === undefined) request.reply(encoder.writeReply());
       else this.fail(request, error);
       ended();
@@ -126,7 +134,8 @@ export class Replica {
   /** A coordinator asks this node to stand in for a primary that is away. */
   readonly #hint = (request: IncomingRequest, ended: () => void): void => {
     const { topology, members, hints, metrics, encoder } = this.#core;
-    const { slot, key, object, w } = decodeHint(request.payload);
+    const { slot, key, object, w, generation } = decodeHint(request.payload);
+    if (this.#refusesHints(request, ended)) return;
     const replicas = primaries(topology, partitionOfDiskKey(topology, key));
     if (replicas.includes(members.self) || slot >= replicas.length || w < 1 || w > replicas.length) {
       const why = 'it is a primary of the key itself, or the slot or W is out of range';
@@ -134,7 +143,7 @@ export class Replica {
       ended();
       return;
     }
-    hints.merge(slot, key, object, w, (error) => {
+    hints.merge(slot, key, object, w, generation, (error) => {
       metrics.counts[error === undefined ? 'hintsTaken' : 'hintsRefused'].add();
       if (error === undefined) request.reply(encoder.writeReply());
       else this.fail(request, error);
@@ -142,12 +151,22 @@ export class Replica {
     });
   };
 
+  /** While it is not known which hints were outlived, none is told of, and none taken. */
+  #refusesHints(request: IncomingRequest, ended: () => void): boolean {
+    if (this.#core.standing.knowsHints) return false;
+    const message = 'this store has yet to learn what was collected while it was away';
+    this.fail(request, new CoterieError('NOT_SYNCHRONISED', message, { outcome: 'none' }));
+    ended();
+    return true;
+  }
+
   readonly #readHint = (request: IncomingRequest, ended: () => void): void => {
-    const { hints, encoder } = this.#core;
+    const { hints } = this.#core;
+    if (this.#refusesHints(request, ended)) return;
     hints.read(
       decodeReadRequest(request.payload),
-      (bytes) => {
-        request.reply(encoder.valueReply(bytes, true));
+      (hinted) => {
+        request.reply(encodeHinted(hinted === undefined ? undefined : { object: hinted.bytes, generation: hinted.generation }));
         ended();
       },
       (error) => {

@@ -45,6 +45,8 @@ export class Standing {
   #atBoot: StoreIdentity;
   #synchronised: boolean;
   #retired: boolean;
+  /** It has met a peer. */
+  #met = false;
   #confirmed = false;
   /** A new actor is on its way to the disk. */
   #renaming = 0;
@@ -91,6 +93,14 @@ export class Standing {
     return this.#synchronised;
   }
 
+  /**
+   * Whether this store knows which of its hints were outlived: not with an empty or an old disk before it has copied what it lacks, nor before it has
+   * met a peer.
+   */
+  get knowsHints(): boolean {
+    return this.#confirmed && this.#met && !this.#options.file.current.behind;
+  }
+
   /** Whether the store may be asked to help others synchronise as a full source. */
   get sound(): boolean {
     return this.#synchronised && this.#confirmed && !this.#retired;
@@ -126,21 +136,43 @@ export class Standing {
 
   /** A peer has said in its handshake what it remembers; `undefined`: nothing, or of another store. */
   hear(member: string, memory: PeerMemory | undefined): void {
-    const { file, warn, rewound } = this.#options;
     if (memory !== undefined) {
       const verdict = continuity(this.#atBoot, memory);
-      if (verdict.kind === 'rewound') {
-        warn('store-rewound', { peer: member, why: verdict.why, seenBoot: bootSequence(memory.boot) });
-        rewound();
-        this.#synchronised = false;
-        const draw = this.#draw();
-        // The state in memory moves on at once, so that the next peer with the same memory finds nothing amiss.
-        this.#rename((identity) => afterRewind(identity, memory, draw));
-        this.#atBoot = file.current;
-      }
+      if (verdict.kind === 'rewound') this.#rewind(member, verdict.why, memory);
     }
     this.#heard.add(this.#options.members.indexOf(member));
-    if (this.#heard.size === this.#options.members.names.length - 1 && !this.#confirmed) this.#confirm();
+    this.#confirmIfHeard();
+  }
+
+  /** The generations of a peer's partitions are known, and whether they show that this store's disk is an old one. */
+  met(): void {
+    this.#met = true;
+    this.#confirmIfHeard();
+  }
+
+  #confirmIfHeard(): void {
+    if (this.#met && this.#heard.size === this.#options.members.names.length - 1 && !this.#confirmed) this.#confirm();
+  }
+
+  /** Something other than a peer's memory shows that this store's disk is an old one. */
+  foundRewound(peer: string, why: string): void {
+    const { storeId, boot, lease, actorEpoch } = this.#options.file.current;
+    this.#rewind(peer, why, { storeId, boot, lease, actorEpoch });
+  }
+
+  #rewind(peer: string, why: string, memory: PeerMemory): void {
+    const { file, policies, warn, rewound } = this.#options;
+    warn('store-rewound', { peer, why, seenBoot: bootSequence(memory.boot) });
+    rewound();
+    this.#synchronised = false;
+    const draw = this.#draw();
+    // The state in memory moves on at once, so that the next peer with the same memory finds nothing amiss.
+    this.#rename((identity) => {
+      const after = afterRewind(identity, memory, draw);
+      const before = { actorEpoch: identity.actorEpoch, counter: 0 };
+      return { ...after, actorEpoch: policies.bootActor({ actorEpoch: after.actorEpoch, counter: 0 }, before).actorEpoch };
+    });
+    this.#atBoot = file.current;
   }
 
   /** This store is known to have been replaced: by a peer's refusal, or its notice. */
@@ -165,7 +197,7 @@ export class Standing {
   /** The copy is complete. Resolves when that is durable and in force. */
   async becomeSynchronised(): Promise<void> {
     const before = this.#atBoot;
-    await this.#options.file.change((identity) => ({ ...identity, synchronised: true, progress: { sources: {} } }));
+    await this.#options.file.change((identity) => ({ ...identity, synchronised: true, behind: false, progress: { sources: {} } }));
     // A rewind found meanwhile has undone it.
     if (before === this.#atBoot) this.#synchronised = true;
     this.#options.changed();

@@ -18,6 +18,7 @@ import {
 import { verifyChecksum } from '../cluster/versioning/codec.ts';
 import { readTag } from '../cluster/versioning/register-codec.ts';
 import { NO_TAG } from '../cluster/versioning/tag.ts';
+import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import { decodeStrongReadAnswer, encodeStrongRead } from '../transport/messages/strong.ts';
 import type { Reply } from '../transport/request.ts';
@@ -136,7 +137,7 @@ export class StrongReadOperation implements StrongReadOut {
   }
 
   writeBack(replica: number, { bytes }: Tagged): void {
-    const { members, store, encoder, metrics, policies } = this.#core;
+    const { members, store, topology, encoder, metrics, policies } = this.#core;
     if (bytes === undefined) return;
     if (!policies.writesBack()) {
       this.#step({ kind: 'wrote', replica });
@@ -147,13 +148,15 @@ export class StrongReadOperation implements StrongReadOut {
       this.#step({ kind: failed ? 'writeFailed' : 'wrote', replica });
     };
     const member = this.#question.replicas[replica] ?? -1;
+    const { diskKey } = this.#question;
+    const generation = store.generations.of(partitionOfDiskKey(topology, diskKey));
     if (member === members.self) {
-      store.merge(this.#question.diskKey, bytes, (error) => {
+      store.merge(diskKey, bytes, generation, (error) => {
         done(error !== undefined);
       });
       return;
     }
-    this.#ask(member, MESSAGE.write, encoder.writeRequest(this.#question.diskKey, bytes), (reply) => {
+    this.#ask(member, MESSAGE.write, encoder.writeRequest(diskKey, bytes, generation), (reply) => {
       done(reply.kind === 'failed');
     });
   }

@@ -15,6 +15,7 @@ import {
   type StrongWriteState,
   strongWriteStep,
 } from '../cluster/quorum/strong-write.ts';
+import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import type { RegisterRecord } from '../cluster/versioning/register.ts';
 import { encodeRegister } from '../cluster/versioning/register-codec.ts';
 import { makeTag, type Tag } from '../cluster/versioning/tag.ts';
@@ -173,14 +174,16 @@ export class StrongWriteOperation implements StrongWriteOut {
     const { diskKey, replicas, kind, value } = this.#command;
     this.#bytes ??= encodeRegister({ tag, value: kind === 'delete' ? undefined : value, records: [] }, CHECKSUM);
     const bytes = this.#bytes;
+    // Of registers nothing is collected: it only tells a store with an old disk that there is something to learn first.
+    const generation = store.generations.of(partitionOfDiskKey(topology, diskKey));
     if (this.#isOwn(replica)) {
-      store.merge(diskKey, bytes, (error) => {
+      store.merge(diskKey, bytes, generation, (error) => {
         if (error === undefined) this.#step({ kind: 'stored', replica });
         else this.#step({ kind: 'storeFailed', replica, code: error.code, certain: error.outcome === 'none' });
       });
       return;
     }
-    const payload = encoder.writeRequest(diskKey, bytes);
+    const payload = encoder.writeRequest(diskKey, bytes, generation);
     const deadlineMs = Math.max(LEAST_REPLICATION_MS, this.#remainingMs());
     transport.request(members.nameOf(replicas[replica] ?? -1), MESSAGE.write, payload, deadlineMs, topology.epoch, (reply) => {
       if (reply.kind === 'reply') this.#step({ kind: 'stored', replica });

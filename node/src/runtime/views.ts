@@ -2,7 +2,7 @@
 
 import type { BucketDefinition, Topology } from '../cluster/ring/topology.ts';
 import type { StoreIdentity } from '../cluster/membership/identity.ts';
-import type { Bucket, ClusterView, MemberView, RingView } from './kv.ts';
+import type { Bucket, ClusterView, CollectionView, MemberView, RingView } from './kv.ts';
 import type { Detection } from './detection.ts';
 import type { Members } from './members.ts';
 
@@ -17,6 +17,7 @@ export function clusterView(
   identity: StoreIdentity,
   detection: Detection,
   waitingFor: (member: string) => MemberView['waiting'],
+  collection: CollectionView,
 ): ClusterView {
   const held = new Array<number>(topology.members.length).fill(0);
   for (const replicas of topology.partitions) for (const member of replicas) held[member] = (held[member] ?? 0) + 1;
@@ -43,6 +44,7 @@ export function clusterView(
       ...lifeOf(detection, members, index),
       waiting: waitingFor(member.name),
     })),
+    collection,
   };
 }
 

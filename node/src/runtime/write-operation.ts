@@ -12,9 +12,12 @@
  */
 
 import { asCoterieError, CoterieError, type ErrorCode, type Outcome } from '../base/errors.ts';
+import type { PartitionId } from '../base/ids.ts';
 import type { Timer } from '../env/clock.ts';
 import { Pending } from '../storage/engine.ts';
+import type { Entry } from '../storage/entry.ts';
 import { overlapping } from '../cluster/quorum/legality.ts';
+import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import type { Content } from '../cluster/quorum/read.ts';
 import {
   acknowledged,
@@ -38,6 +41,7 @@ import type { StandIns } from './fallbacks.ts';
 import { contentOf, digestOf, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import { GatherOperation } from './gather-operation.ts';
+import type { Hinted } from './hint-store.ts';
 import { surveyHints } from './hint-survey.ts';
 import type { Done } from './local-store.ts';
 import { ObjectWritten } from './object-written.ts';
@@ -70,6 +74,11 @@ export class WriteOperation implements WriteOut {
   #gathered: Gathered | undefined;
   #state: WriteState | undefined;
   #answer: ObjectWritten | undefined;
+  /** Of the partition, when what the operation knows was read; 0 where it is not under way. */
+  #begun = 0;
+  /** The oldest that anything in the write was read under, also by who hinted it: what is sent is as old. */
+  #generation = 0;
+  readonly #partition: PartitionId;
   #deadline: Timer | undefined;
   #over = false;
   #ownsBytes = false;
@@ -96,6 +105,7 @@ export class WriteOperation implements WriteOut {
     }
     // Who sent the write here may see others as unhealthy than this node does.
     this.#slot = own < 0 ? Math.max(0, this.#standIns?.bySlot.indexOf(members.self) ?? 0) : own;
+    this.#partition = partitionOfDiskKey(core.topology, command.diskKey);
   }
 
   /** With bytes of its own if the operation had to wait. */
@@ -149,18 +159,43 @@ export class WriteOperation implements WriteOut {
 
   settle(): void {
     this.#deadline?.cancel();
+    this.#leave();
+  }
+
+  /** What was gathered under a generation that is refused by now may hold what was collected since: it is gathered anew. */
+  #keepGeneration(): void {
+    const { generations } = this.#core.store;
+    if (this.#begun !== 0 && this.#isAdmitted()) return;
+    this.#leave();
+    this.#gathered = undefined;
+    this.#begun = generations.begin(this.#partition);
+    this.#generation = this.#begun;
+  }
+
+  /** Whether this node still takes what the operation would store. */
+  #isAdmitted(): boolean {
+    const { generations } = this.#core.store;
+    if (this.#standsIn) return generations.admitsHint(this.#partition, this.#generation);
+    return generations.admits(this.#partition, this.#generation);
+  }
+
+  /** Nothing of it is under way any more. */
+  #leave(): void {
+    if (this.#begun !== 0) this.#core.store.generations.end(this.#partition, this.#begun);
+    this.#begun = 0;
   }
 
   /** One try of the read-modify-write; whatever is missing is awaited, then it starts over. */
   #attempt(): void {
     if (this.#over) return;
     const { leases } = this.#core;
+    this.#keepGeneration();
     const found = this.#ownCopy();
     if (found instanceof Pending) {
       this.#await((this.#standsIn ? this.#core.hints : this.#core.store).load(found));
       return;
     }
-    let local = found;
+    let local = found === undefined ? undefined : 'kind' in found ? found.value : found.bytes;
     if (this.#gathered !== undefined) {
       const { content } = this.#gathered;
       if (content.bytes !== undefined) local = mergeContents(this.#core.policies, contentOf(local), content).bytes;
@@ -178,11 +213,12 @@ export class WriteOperation implements WriteOut {
   }
 
   /** The copy that this node coordinates on. @throws CoterieError DATA_DAMAGED */
-  #ownCopy(): Uint8Array | undefined | Pending {
+  #ownCopy(): Entry | Hinted | undefined | Pending {
     const { store, hints } = this.#core;
-    if (this.#standsIn) return hints.tryGet(this.#command.diskKey);
-    const entry = store.tryGet(this.#command.diskKey);
-    return entry instanceof Pending ? entry : entry?.value;
+    if (!this.#standsIn) return store.tryGetHeld(this.#command.diskKey);
+    const hinted = hints.tryGet(this.#command.diskKey);
+    if (hinted !== undefined && !(hinted instanceof Pending)) this.#generation = Math.min(this.#generation, hinted.generation);
+    return hinted;
   }
 
   /** Bits of the primaries that somebody stands in for. */
@@ -224,7 +260,8 @@ export class WriteOperation implements WriteOut {
       thorough,
       expected,
       timeoutMs: this.#remainingMs(),
-      done: (content, unanimous) => {
+      done: (content, unanimous, generation) => {
+        this.#generation = Math.min(this.#generation, generation);
         this.#gathered = { content, unanimous: unanimous && this.#hintless === true ? expected : undefined };
         this.#again();
       },
@@ -247,23 +284,25 @@ export class WriteOperation implements WriteOut {
   }
 
   /** @param stored this store's copy, where `local` may hold more */
-  #apply(object: KvObject, local: Uint8Array | undefined, stored: Uint8Array | undefined): void {
+  #apply(object: KvObject, local: Uint8Array | undefined, stored: Entry | Hinted | undefined): void {
     const { clock, leases, policies, metrics, standIn } = this.#core;
     const own = policies.ownCopy(local);
     const seen = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
-    const applied = applyWrite(seen, this.#mutation(), {
+    const nowMs = clock.wallMs();
+    const applied = applyWrite(seen, policies.mutation(this.#mutation(), seen, nowMs), {
       dot: () => {
         this.#minted = this.#standsIn ? standIn.dot() : leases.dot();
         return this.#minted;
       },
       time: leases.time(),
-      nowMs: clock.wallMs(),
+      nowMs,
       clockConfirmed: local !== undefined && this.#gathered?.unanimous === digestOf(local),
     });
     switch (applied.kind) {
       case 'refused':
         throw new CoterieError(applied.code, applied.message, { outcome: 'none' });
       case 'unchanged':
+        this.#leave();
         this.#sink.succeed(this.#answerOf(applied.object, applied.existed, false));
         return;
       case 'repeated':
@@ -292,7 +331,7 @@ export class WriteOperation implements WriteOut {
   }
 
   /** Hands the object to the engine and to the other primaries, and counts. */
-  #replicate(object: KvObject, existed: boolean, stored: Uint8Array | undefined): void {
+  #replicate(object: KvObject, existed: boolean, stored: Entry | Hinted | undefined): void {
     const { members, encoder, transport, topology, policies } = this.#core;
     const { replicas, diskKey, w } = this.#command;
     const bytes = encodeObject(object, CHECKSUM, lend);
@@ -312,7 +351,7 @@ export class WriteOperation implements WriteOut {
     if (said !== undefined && said !== 'stored' && said.outcome === 'none') throw said;
     this.#state = state;
     if (this.#standIns !== undefined) this.#fallbackWritesOf(state, this.#standIns).start(bytes);
-    const payload = n > 1 || this.#standsIn ? encoder.writeRequest(diskKey, bytes) : bytes;
+    const payload = n > 1 || this.#standsIn ? encoder.writeRequest(diskKey, bytes, this.#generation) : bytes;
     const deadlineMs = Math.max(LEAST_REPLICATION_MS, this.#remainingMs());
     let down = 0;
     for (let replica = 0; replica < n; replica += 1) {
@@ -334,11 +373,11 @@ export class WriteOperation implements WriteOut {
   }
 
   /** Stores the object where this node coordinates it: among its data, or as a hint. */
-  #putOwn(stored: Uint8Array | undefined, bytes: Uint8Array, done: Done): void {
+  #putOwn(stored: Entry | Hinted | undefined, bytes: Uint8Array, done: Done): void {
     const { store, hints } = this.#core;
     const { diskKey, w, bucket } = this.#command;
-    if (this.#standsIn) hints.put(this.#slot, diskKey, bytes, Math.max(w, bucket.W), done);
-    else store.put(diskKey, stored, bytes, readHeader(bytes), done);
+    if (this.#standsIn) hints.put(this.#slot, diskKey, bytes, Math.max(w, bucket.W), this.#generation, done);
+    else store.put(diskKey, stored !== undefined && 'kind' in stored ? stored : undefined, bytes, readHeader(bytes), done);
   }
 
   /** A replica has it durably, or says why not. */
@@ -364,18 +403,36 @@ export class WriteOperation implements WriteOut {
       standIns,
       own: this.#standsIn ? this.#slot : undefined,
       deadlineMs: () => Math.max(LEAST_REPLICATION_MS, this.#remainingMs()),
+      generation: this.#generation,
       copy: (use, fail) => {
-        const { store, hints } = this.#core;
-        const lendCopy = (bytes: Uint8Array | undefined): void => {
-          if (bytes === undefined) fail('NOT_FOUND');
-          else use(bytes);
-        };
-        (this.#standsIn ? hints : store).read(this.#command.diskKey, lendCopy, ({ code }) => {
+        this.#lendCopy(use, ({ code }) => {
           fail(code);
         });
       },
     });
     return this.#fallbackWrites;
+  }
+
+  #lendCopy(use: (bytes: Uint8Array, generation: number) => void, fail: (error: CoterieError) => void): void {
+    const { store, hints } = this.#core;
+    const { diskKey } = this.#command;
+    const generation = this.#generation;
+    const gone = (): void => {
+      fail(new CoterieError('NOT_FOUND', 'the coordinator’s copy of the write is gone', { outcome: 'unknown' }));
+    };
+    if (this.#standsIn) {
+      const lendHinted = (hinted: Hinted | undefined): void => {
+        if (hinted === undefined) gone();
+        else use(hinted.bytes, Math.min(generation, hinted.generation));
+      };
+      hints.read(diskKey, lendHinted, fail);
+      return;
+    }
+    const lendOwn = (bytes: Uint8Array | undefined): void => {
+      if (bytes === undefined) gone();
+      else use(bytes, generation);
+    };
+    store.read(diskKey, lendOwn, fail);
   }
 
   #answerOf(object: KvObject, existed: boolean, changed: boolean): ObjectWritten {
@@ -435,6 +492,7 @@ export class WriteOperation implements WriteOut {
     if (this.#over) return;
     this.#over = true;
     this.#deadline?.cancel();
+    this.#leave();
     const coded = asCoterieError(error);
     if (coded.code === 'INTERNAL') throw error;
     const { code, message, retryAfterMs } = coded;

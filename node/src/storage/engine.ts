@@ -26,6 +26,7 @@ import { KIND_TOMBSTONE, KIND_VALUE, MAX_KEY_BYTES } from './entry.ts';
 import type { EngineIterator, IterateOptions } from './iterate-options.ts';
 import { ViewIterator } from './iterator.ts';
 import type { KeyRange } from './key-range.ts';
+import { touches } from './key-range.ts';
 import { Lookup, Pending } from './lookup.ts';
 import { VersionSet } from './manifest/version-set.ts';
 import { Memtable } from './memtable/memtable.ts';
@@ -48,6 +49,7 @@ export { Pending } from './lookup.ts';
 export { Snapshot } from './snapshot.ts';
 export type { EngineIterator, IterateOptions } from './iterate-options.ts';
 export type { CollectionPolicy } from './compaction/compact-job.ts';
+export type { CollectableRange } from './sstable/table-meta.ts';
 export type { DamagedRange } from './damage.ts';
 export type { EngineStats, VerifyReport } from './engine-stats.ts';
 export type { Replayed } from './replayed.ts';
@@ -340,6 +342,27 @@ export class Engine {
     } catch (error) {
       throw this.#jobError(error);
     }
+  }
+
+  /** Whether there may be tombstones, or values that expire, among the keys in `[from, to)`. Reads nothing. */
+  mayHoldDead(from: ByteString, to: ByteString | undefined): boolean {
+    const { active, sealed, versions } = this.#tree;
+    if (active.collectable || sealed.some(({ memtable }) => memtable.collectable)) return true;
+    return versions.state.levels.some((tables) =>
+      tables.some((table) => table.tombstones + table.expiring > 0 && touches({ from, to }, table.min, table.max)),
+    );
+  }
+
+  /** Resolves when everything written so far is on the disk, whatever the fsync policy. */
+  async sync(): Promise<void> {
+    if (this.#settings.fsync.kind === 'interval') return this.flush();
+    this.#check();
+    await new Promise<void>((resolve, reject) => {
+      this.#log.submit(this.#segment, (error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
   }
 
   /** Brings all that is in memory now into tables. */

@@ -13,7 +13,7 @@ export interface EntryMeta {
   readonly kind: EntryKind;
   /** Wall-clock milliseconds since 1970 before which no collection policy may drop the entry; 0: a tombstone at any time, a value never. */
   readonly expireAtMs: number;
-  /** The writer's generation, 0 to 2^53-1: a policy collects what has a tag of at most its own. */
+  /** The writer's generation, 0 to 2^53-1: a policy collects what has a tag of at most its own; 0: never collected. */
   readonly gcTag: number;
 }
 

@@ -179,6 +179,7 @@ export class MapNode implements KvNode {
           waiting: [],
         },
       ],
+      collection: { partitions: 16, leastGeneration: 1, mostGeneration: 1, youngDead: 0, blocked: [] },
     };
   }
 

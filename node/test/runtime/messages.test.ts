@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 
 import { fromByteString } from '../../src/base/bytes.ts';
-import { storeId } from '../../src/base/ids.ts';
+import { partitionId, storeId } from '../../src/base/ids.ts';
 import {
   decodeCoordinate,
   decodeCoordinateAnswer,
@@ -43,13 +43,15 @@ describe('the encodings written by hand', () => {
 
   test('are those of protobufjs, byte for byte, and come back', () => {
     fc.assert(
-      fc.property(KEY, OBJECT, fc.boolean(), (key, object, counts) => {
+      fc.property(KEY, OBJECT, fc.boolean(), fc.integer({ min: 1, max: 0xffff_ffff }), (key, object, counts, generation) => {
         const bytes = fromByteString(key);
         expect(hex(encoder.readRequest(key))).toBe(hex(ReadRequest.encode({ key: bytes }).finish()));
         expect(decodeReadRequest(encoder.readRequest(key))).toBe(key);
-        expect(hex(encoder.writeRequest(key, object))).toBe(hex(WriteRequest.encode({ key: bytes, object }).finish()));
-        const write = decodeWriteRequest(encoder.writeRequest(key, object));
-        expect([write.key, hex(write.object)]).toEqual([key, hex(object)]);
+        expect(hex(encoder.writeRequest(key, object, generation))).toBe(
+          hex(WriteRequest.encode({ key: bytes, object, generation }).finish()),
+        );
+        const write = decodeWriteRequest(encoder.writeRequest(key, object, generation));
+        expect([write.key, hex(write.object), write.generation]).toEqual([key, hex(object), generation]);
         const flag = counts ? { counts } : {};
         expect(hex(encoder.valueReply(object, counts))).toBe(hex(ValueReply.encode({ found: true, ...flag, object }).finish()));
         const value = decodeValueReply(encoder.valueReply(object, counts));
@@ -116,8 +118,15 @@ describe('the other messages', () => {
     expect(decodeListAnswer(encodeListAnswer(listed))).toEqual(listed);
     expect(decodeListAnswer(encodeListAnswer({ entries: [], end: '', counts: false }))).toEqual({ entries: [], end: '', counts: false });
     expect(decodeCopyQuestion(encodeCopyQuestion({ from: 'x', maxBytes: 5, to: 'y' }))).toEqual({ from: 'x', maxBytes: 5, to: 'y' });
-    const copied = { entries: [{ key: 'key', object: Buffer.from('o') }], next: undefined, synchronised: true };
+    const copied = { entries: [{ key: 'key', object: Buffer.from('o') }], next: undefined, synchronised: true, partitions: [] };
     expect(decodeCopyAnswer(encodeCopyAnswer(copied))).toEqual(copied);
+    const page = {
+      entries: [],
+      next: 'more',
+      synchronised: false,
+      partitions: [{ partition: partitionId(3), generation: 7, floor: 5, least: 2 }],
+    };
+    expect(decodeCopyAnswer(encodeCopyAnswer(page))).toEqual(page);
     const notice = {
       storeId: storeId('a'.repeat(32)),
       boot: 2 ** 52,
@@ -131,7 +140,7 @@ describe('the other messages', () => {
     expect(decodeNotice(encodeNotice(notice))).toEqual(notice);
     const plain = { ...notice, hints: [], hintsFull: false };
     expect(decodeNotice(encodeNotice(plain))).toEqual(plain);
-    const hint = { slot: 2, key: '0123456789key', object: Buffer.from('object'), w: 3 };
+    const hint = { slot: 2, key: '0123456789key', object: Buffer.from('object'), w: 3, generation: 4_000_000_000 };
     expect(decodeHint(encodeHint(hint))).toEqual(hint);
   });
 });

@@ -7,6 +7,8 @@ import type { KvNode, PutExpiry, ReadResult, Version, WriteOptions, WriteResult 
 import { STRONG_BUCKET } from '../../sim/clients/strong-client.ts';
 import type { NodeOptions } from '../../src/runtime/options.ts';
 
+const NO_COLLECTION = { partitions: 0, leastGeneration: 0, mostGeneration: 0, youngDead: 0, blocked: [] };
+
 interface Live {
   readonly dot: number;
   readonly blind: boolean;
@@ -122,7 +124,7 @@ export class PerfectStore {
       count: () => Promise.resolve(this.#keys.size),
       refusal: () => undefined,
       local: () => Promise.resolve({ versions: [], digest: undefined, bytes: undefined }),
-      cluster: () => ({ clusterId: '', epoch: 1, n: 1, q: 1, self: '', buckets: [], members: [] }),
+      cluster: () => ({ clusterId: '', epoch: 1, n: 1, q: 1, self: '', buckets: [], members: [], collection: NO_COLLECTION }),
       ring: () => ({ epoch: 1, n: 1, q: 1, tokenHash: '', tokenSeed: '', members: [], partitions: [] }),
       repair: () => undefined,
       repairs: () => undefined,

@@ -269,7 +269,7 @@ describe('compaction', () => {
     await fill(process, 0, 100);
     await timeline.run(engine.compact());
     const batch = new WriteBatch();
-    for (let i = 0; i < 20; i += 1) batch.put(keyOf(i), valueOf(i), { expireAtMs: 1000 + i });
+    for (let i = 0; i < 20; i += 1) batch.put(keyOf(i), valueOf(i), { expireAtMs: 1000 + i, gcTag: 5 });
     for (let i = 20; i < 60; i += 1) batch.put(keyOf(i), valueOf(i), { tombstone: true, gcTag: i });
     await put(process, batch);
     await timeline.run(

@@ -109,7 +109,7 @@ describe('an engine that has an entry in memory', () => {
   async function started(): Promise<EngineProcess> {
     const random = new SeededRandom(3);
     opened = await openEngine(newVolume(random), random, { ...TINY, cacheBytes: 100_000, poison: true });
-    await put(new WriteBatch().put('a', Buffer.from('old'), { expireAtMs: 50 }).put('b', Buffer.from('b')));
+    await put(new WriteBatch().put('a', Buffer.from('old'), { expireAtMs: 50, gcTag: 1 }).put('b', Buffer.from('b')));
     await opened.timeline.run(opened.engine.flush());
     const hits = (): number => opened?.engine.stats().counters['entryHits'] ?? 0;
     expect(await read('a')).toBe('old');
@@ -181,7 +181,7 @@ describe('an engine that has an entry in memory', () => {
 
   it('answers nothing that a compaction collected', async () => {
     const { engine, timeline } = await started();
-    const policy: CollectionPolicy = { collectable: [{ from: '', gcTag: 0, expiredByMs: 100 }] };
+    const policy: CollectionPolicy = { collectable: [{ from: '', gcTag: 1, expiredByMs: 100 }] };
     await timeline.run(engine.compact(policy));
     expect(await read('a')).toBeUndefined();
     expect(await read('b')).toBe('b');

@@ -2,7 +2,7 @@
  * What the admin API answers, as JSON. These types are what the command line and the operator share with the node: fields are only added.
  */
 
-import type { Bucket, MemberState, NodeStats, VersionTime, WaitingHints } from '../../runtime/kv.ts';
+import type { Bucket, CollectionView, MemberState, NodeStats, VersionTime, WaitingHints } from '../../runtime/kv.ts';
 
 /** `GET /v1/cluster` */
 export interface ClusterDocument {
@@ -16,6 +16,8 @@ export interface ClusterDocument {
   readonly members: readonly MemberDocument[];
   /** Of the answering node's own store; null where every key has one replica only. */
   readonly repair: RepairSummary | null;
+  /** Of the partitions that the answering node leads the collecting of. */
+  readonly collection: CollectionView;
 }
 
 export interface RepairSummary {

@@ -40,9 +40,9 @@ function memberDocument(member: MemberView, repairs: RepairView | undefined): Me
 }
 
 export function clusterDocument(view: ClusterView, repairs: RepairView | undefined): ClusterDocument {
-  const { clusterId, epoch, n, q, self, buckets, members } = view;
+  const { clusterId, epoch, n, q, self, buckets, members, collection } = view;
   const repair = repairs === undefined ? null : { owed: repairs.owed, lostRanges: repairs.lostRanges };
-  return { clusterId, epoch, n, q, self, buckets, members: members.map((member) => memberDocument(member, repairs)), repair };
+  return { clusterId, epoch, n, q, self, buckets, members: members.map((member) => memberDocument(member, repairs)), repair, collection };
 }
 
 export function repairDocument(node: string, repairs: RepairView | undefined): RepairDocument {

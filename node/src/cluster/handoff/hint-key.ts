@@ -5,15 +5,37 @@
  *   0xff | slot (1 byte) | partition (4 bytes, big-endian) a debt (debt.ts)
  *
  * So the hints of a slot of a partition are one range, in the order of tokens.
+ *
+ * The tag of a hint's entry (the engine's gcTag, which the hint store needs for nothing else):
+ *
+ *   tag = 8 * generation + W
+ *
+ * W (1 to 7) is the most that any of the writes merged into it was promised; the generation is the oldest of its partition that anything merged into
+ * it was read under (cluster/collection). Stores of versions without generations have W alone there: they are of the first.
  */
 
 import type { ByteString } from '../../base/bytes.ts';
 import type { PartitionId } from '../../base/ids.ts';
+import { FIRST_GENERATION } from '../collection/generation-table.ts';
 import { partitionRange, type TokenSpace } from '../ring/token.ts';
 
 /** Where debts begin, behind every hint. */
 export const DEBTS_FROM: ByteString = '\xff';
 const DEBT_KEY_BYTES = 6;
+
+const W_VALUES = 8;
+
+export function hintTag(w: number, generation: number): number {
+  return W_VALUES * generation + w;
+}
+
+export function wOfTag(tag: number): number {
+  return tag % W_VALUES;
+}
+
+export function generationOfTag(tag: number): number {
+  return Math.max(FIRST_GENERATION, Math.floor(tag / W_VALUES));
+}
 
 export function hintKey(slot: number, diskKey: ByteString): ByteString {
   return String.fromCharCode(slot) + diskKey;

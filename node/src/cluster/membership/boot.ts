@@ -97,6 +97,7 @@ export function afterRewind(identity: StoreIdentity, remembered: PeerMemory, dra
     boots: [...identity.boots, { boot: remembered.boot, lease }, { boot, lease }].slice(-BOOTS_KEPT),
     lease,
     synchronised: false,
+    behind: true,
     progress: { sources: {} },
   };
 }

@@ -54,6 +54,8 @@ export interface StoreIdentity {
   readonly dataMade: boolean;
   /** Whether the store counts in quorums; false while blank or rewound. */
   readonly synchronised: boolean;
+  /** The store has an empty or an old disk: what it holds of a partition may be from before a collection (cluster/collection). */
+  readonly behind: boolean;
   /** How far it has copied, while it is not synchronised. */
   readonly progress: CopyProgress;
   /** This store was removed from its slot; it never serves again. */
@@ -82,6 +84,7 @@ export function newIdentity(cluster: ClusterId, store: StoreId, member: MemberNa
     clean: false,
     dataMade: false,
     synchronised: false,
+    behind: true,
     progress: { sources: {} },
     retired: false,
     peers: {},
@@ -155,6 +158,8 @@ function checked(body: Partial<Record<keyof StoreIdentity, unknown>>, where: str
     clean: flag('clean'),
     dataMade: flag('dataMade'),
     synchronised: flag('synchronised'),
+    // Files of earlier versions have no such field.
+    behind: body.behind === undefined ? !flag('synchronised') : flag('behind'),
     progress: parseProgress(body.progress, (what) => damaged(where, what)),
     retired: flag('retired'),
     peers,

@@ -92,6 +92,7 @@ export class ComparisonRun implements ComparisonOut {
         PAGE_ITEMS,
         (workedMs) => paused(clock, pace.pauseMs(workedMs)),
         () => clock.monotonicMs(),
+        (entry) => !store.generations.isCollected(partition, entry),
       );
       const upTo = page.end ?? (end === '' ? undefined : end);
       const theirs = upTo === undefined ? items : items.filter(({ key }) => key < upTo);
@@ -105,13 +106,13 @@ export class ComparisonRun implements ComparisonOut {
     this.#perform(async () => {
       let left = fetch;
       while (left.length > 0) {
-        const { objects, looked } = await this.#ask(MESSAGE.fetch, encodeFetchQuestion(left), (payload) => {
+        const { objects, looked, generation } = await this.#ask(MESSAGE.fetch, encodeFetchQuestion(left), (payload) => {
           const answer = decodeFetchAnswer(payload);
           return { ...answer, objects: answer.objects.map(({ key, object }) => ({ key, object: new Uint8Array(object) })) };
         });
         if (looked === 0) throw new CoterieError('FRAME_INVALID', 'nothing was looked at');
         const wanted = new Set(left);
-        await Promise.all(objects.filter(({ key }) => wanted.has(key)).map(({ key, object }) => this.#merge(key, object)));
+        await Promise.all(objects.filter(({ key }) => wanted.has(key)).map(({ key, object }) => this.#merge(key, object, generation)));
         left = left.slice(looked);
       }
       for (let at = 0; at < send.length; at += SEND_AT_ONCE) {
@@ -168,10 +169,10 @@ export class ComparisonRun implements ComparisonOut {
     });
   }
 
-  #merge(key: ByteString, object: Uint8Array): Promise<void> {
+  #merge(key: ByteString, object: Uint8Array, generation: number): Promise<void> {
     const { store, metrics } = this.#core;
     return new Promise((resolve, reject) => {
-      store.mergeRepaired(key, object, (error) => {
+      store.mergeRepaired(key, object, generation, (error) => {
         if (error !== undefined) {
           reject(error);
           return;
@@ -196,7 +197,9 @@ export class ComparisonRun implements ComparisonOut {
           }
           const object = policies.transferred(bytes);
           metrics.counts.repairBytes.add(object.length);
-          transport.request(this.#peer, MESSAGE.write, encoder.writeRequest(key, object), QUESTION_TIMEOUT_MS, topology.epoch, (reply) => {
+          // Of the turn in which the copy was read.
+          const request = encoder.writeRequest(key, object, store.generations.of(this.#state.partition));
+          transport.request(this.#peer, MESSAGE.write, request, QUESTION_TIMEOUT_MS, topology.epoch, (reply) => {
             if (reply.kind === 'reply') {
               metrics.counts.objectsSent.add();
               resolve();

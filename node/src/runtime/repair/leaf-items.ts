@@ -3,6 +3,7 @@
 import type { ByteString } from '../../base/bytes.ts';
 import type { LeafItem } from '../../cluster/repair/comparison.ts';
 import type { Engine } from '../../storage/engine.ts';
+import type { Entry } from '../../storage/entry.ts';
 import { digestOf } from '../content.ts';
 
 const BATCH_ENTRIES = 256;
@@ -14,7 +15,10 @@ export interface LeafPage {
   readonly end: ByteString | undefined;
 }
 
-/** @throws CoterieError DATA_DAMAGED where the range cannot be read whole, DISK_FAILED, CLOSED */
+/**
+ * @param isHeld false for what is collected and still on the disk
+ * @throws CoterieError DATA_DAMAGED where the range cannot be read whole, DISK_FAILED, CLOSED
+ */
 export async function readItems(
   engine: Engine,
   from: ByteString,
@@ -22,6 +26,7 @@ export async function readItems(
   limit: number,
   between: (workedMs: number) => Promise<void>,
   nowMs: () => number,
+  isHeld: (entry: Entry) => boolean,
 ): Promise<LeafPage> {
   const items: LeafItem[] = [];
   const iterator = engine.iterate({ from, to, batchEntries: Math.min(BATCH_ENTRIES, limit + 1), batchBytes: BATCH_BYTES });
@@ -30,9 +35,9 @@ export async function readItems(
       const beganMs = nowMs();
       const batch = await iterator.next();
       if (batch.length === 0) return { items, end: undefined };
-      for (const { key, value } of batch) {
-        if (items.length >= limit) return { items, end: key };
-        items.push({ key, digest: digestOf(value) });
+      for (const entry of batch) {
+        if (items.length >= limit) return { items, end: entry.key };
+        if (isHeld(entry)) items.push({ key: entry.key, digest: digestOf(entry.value) });
       }
       await between(nowMs() - beganMs);
     }

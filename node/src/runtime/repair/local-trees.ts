@@ -18,7 +18,10 @@ import { leafRange, LEAVES, leavesTouched } from '../../cluster/repair/tree-shap
 import type { Topology } from '../../cluster/ring/topology.ts';
 import type { PartitionId } from '../../base/ids.ts';
 import type { Engine, Replayed } from '../../storage/engine.ts';
+import type { Entry } from '../../storage/entry.ts';
 import type { Follower } from '../../storage/follower.ts';
+import { partitionOfDiskKey } from '../../cluster/ring/token.ts';
+import type { Generations } from '../collection/generations.ts';
 import type { ByteString } from '../../base/bytes.ts';
 import type { NodeCore } from '../core.ts';
 import type { ForegroundPace } from '../foreground-pace.ts';
@@ -41,6 +44,7 @@ export interface LocalTreesOptions {
   readonly warn: NodeCore['warn'];
   /** Whether damage makes leaves unknown: see policies.ts. */
   readonly damageShows: () => boolean;
+  readonly generations: Generations;
 }
 
 export class LocalTrees implements Follower {
@@ -137,6 +141,19 @@ export class LocalTrees implements Follower {
     if (this.#settled) await this.#write(checkpointOf(this.trees, engine.sequence));
   }
 
+  /** Entries of the partition were collected: they are in the hash no more. */
+  collected(partition: PartitionId): void {
+    this.trees.forget(partition, 0, LEAVES - 1);
+    this.#buildSoon();
+  }
+
+  /** What of an entry is in the hash. */
+  #hashed(key: ByteString, entry: Entry | undefined): Uint8Array | undefined {
+    if (entry === undefined) return undefined;
+    const partition = partitionOfDiskKey({ tokenSpace: this.trees.space }, key);
+    return this.#options.generations.isCollected(partition, entry) ? undefined : entry.value;
+  }
+
   stop(): void {
     this.#stopped = true;
     this.#retry?.cancel();
@@ -174,12 +191,16 @@ export class LocalTrees implements Follower {
         trees.absorb(checkpoint.words);
         const lost: ByteString[] = [];
         await replayed.changes(checkpoint.sequence, (key, before, after, damage) => {
-          if (damage === undefined) trees.replace(key, before?.value, after?.value);
+          if (damage === undefined) trees.replace(key, this.#hashed(key, before), this.#hashed(key, after));
           else lost.push(key);
         });
         trees.adoptFlags(checkpoint.flags);
         for (const { from, to } of replayed.droppedSince(checkpoint.sequence)) this.#forget(from, to);
         for (const key of lost) this.#forget(key, `${key}\0`);
+        for (const partition of trees.partitions) {
+          const floor = this.#options.generations.floorOf(partition);
+          if (floor.generation > 0 && floor.sequence >= checkpoint.sequence) this.collected(partition);
+        }
       }
       this.#settled = true;
       // Also what compactions have carried along.
@@ -256,7 +277,7 @@ export class LocalTrees implements Follower {
           const beganMs = clock.monotonicMs();
           const batch = await iterator.next();
           if (batch.length === 0) break;
-          for (const { key, value } of batch) trees.addTo(found, key, value);
+          for (const entry of batch) if (this.#hashed(entry.key, entry) !== undefined) trees.addTo(found, entry.key, entry.value);
           const pauseMs = pace.pauseMs(clock.monotonicMs() - beganMs);
           if (pauseMs > 0) await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
         }

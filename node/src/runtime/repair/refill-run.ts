@@ -2,6 +2,7 @@
 
 import type { ByteString } from '../../base/bytes.ts';
 import { asCoterieError } from '../../base/errors.ts';
+import { LAST_GENERATION } from '../../cluster/collection/generation-table.ts';
 import type { RefillEntry, RefillEvent, RefillOut, RefillState } from '../../cluster/repair/refill.ts';
 import { newRefill, refillStep } from '../../cluster/repair/refill.ts';
 import { decodeCopyAnswer, encodeCopyQuestion } from '../../transport/messages/ranges.ts';
@@ -23,6 +24,8 @@ export interface LostRange {
 export class RefillRun implements RefillOut {
   readonly #core: NodeCore;
   readonly #state: RefillState;
+  /** The oldest that any of the copies was read under. */
+  #generation = LAST_GENERATION;
   /** @param short how many more sources it would take; undefined: the range is whole */
   readonly #ended: (short: number | undefined) => void;
 
@@ -44,7 +47,8 @@ export class RefillRun implements RefillOut {
         this.#step({ kind: 'refused', member });
         return;
       }
-      const { entries, next, synchronised } = decodeCopyAnswer(reply.payload);
+      const { entries, next, synchronised, partitions } = decodeCopyAnswer(reply.payload);
+      for (const { generation } of partitions) this.#generation = Math.min(this.#generation, generation);
       const kept = entries.map(({ key, object }) => ({ key, object: new Uint8Array(object) }));
       const end = next === undefined || (to !== undefined && next >= to) ? undefined : next;
       this.#step({ kind: 'page', member, entries: kept, end: end ?? to, whole: synchronised });
@@ -112,7 +116,7 @@ export class RefillRun implements RefillOut {
   #put({ key, object }: RefillEntry): Promise<void> {
     const { store, metrics } = this.#core;
     return new Promise((resolve, reject) => {
-      store.refill(key, object, (error) => {
+      store.refill(key, object, this.#generation, (error) => {
         if (error !== undefined) {
           reject(error);
           return;

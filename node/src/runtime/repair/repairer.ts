@@ -331,7 +331,8 @@ function partsOf({ topology }: NodeCore, range: DamagedRange): LostPart[] {
   for (let number = Math.floor(touched.first / LEAVES); number <= Math.floor(touched.last / LEAVES); number += 1) {
     const partition = number as PartitionId;
     const whole = partitionRange(topology, partition);
-    const from = range.from > whole.from ? range.from : whole.from;
+    // A range may begin with less than a whole token, before the partition that its first key would lie in: none of it may be left over.
+    const from = range.from > whole.from || parts.length === 0 ? range.from : whole.from;
     const to = range.to === undefined || (whole.to !== undefined && whole.to < range.to) ? whole.to : range.to;
     parts.push({ partition, from, to, damage: damageName(range) });
   }

@@ -8,6 +8,7 @@
 import type { ByteString } from '../../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../../base/errors.ts';
 import type { PartitionId } from '../../base/ids.ts';
+import { LAST_GENERATION } from '../../cluster/collection/generation-table.ts';
 import type { HashTrees } from '../../cluster/repair/hash-trees.ts';
 import { partitionOfDiskKey, partitionRange } from '../../cluster/ring/token.ts';
 import {
@@ -112,6 +113,7 @@ export class TreeSource {
       limit,
       (workedMs) => paused(clock, pace.pauseMs(workedMs)),
       () => clock.monotonicMs(),
+      (entry) => !store.generations.isCollected(partition as PartitionId, entry),
     );
     return encodeItems({ items: page.items, end: page.end ?? '' });
   }
@@ -121,17 +123,21 @@ export class TreeSource {
     const objects: FetchedEntry[] = [];
     let bytes = 0;
     let looked = 0;
+    let generation = LAST_GENERATION;
     for (const key of keys) {
-      if (!this.#shares(peer, partitionOfDiskKey(topology, key))) throw notShared();
+      const partition = partitionOfDiskKey(topology, key);
+      if (!this.#shares(peer, partition)) throw notShared();
       if (bytes >= FETCH_BYTES) break;
+      // Before the copy is read: it may rise meanwhile.
+      generation = Math.min(generation, store.generations.of(partition));
       const entry = await store.engine.get(key);
       looked += 1;
-      if (entry === undefined) continue;
+      if (entry === undefined || store.isCollected(key, entry)) continue;
       const object = policies.transferred(new Uint8Array(entry.value));
       objects.push({ key, object });
       bytes += key.length + object.length;
     }
-    return encodeFetchAnswer({ objects, looked });
+    return encodeFetchAnswer({ objects, looked, generation });
   }
 }
 

@@ -141,7 +141,15 @@ class Collectable {
       this.#at += 1;
       range = this.#ranges[this.#at];
     }
-    if (range === undefined || key < range.from || cursor.gcTag > range.gcTag || cursor.expireAtMs > range.expiredByMs) return undefined;
+    if (
+      range === undefined ||
+      key < range.from ||
+      cursor.gcTag === 0 ||
+      cursor.gcTag > range.gcTag ||
+      cursor.expireAtMs > range.expiredByMs
+    ) {
+      return undefined;
+    }
     if (cursor.kind === KIND_TOMBSTONE) return 'tombstone';
     return cursor.expireAtMs === 0 ? undefined : 'expired';
   }

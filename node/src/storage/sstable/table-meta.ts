@@ -85,7 +85,7 @@ export function readProperties(reader: Reader): TableProperties {
 
 /**
  * What may be dropped of the keys in `[from, to)` (no `to`: to the end): tombstones, and values that expire, with a tag of at most `gcTag`, unless
- * they carry an expiry after `expiredByMs`. A tombstone's expiry is the instant before which it must stay; 0: none.
+ * they carry an expiry after `expiredByMs`. A tombstone's expiry is the instant before which it must stay; 0: none. What has the tag 0 stays.
  */
 export interface CollectableRange {
   readonly from: ByteString;
@@ -98,7 +98,7 @@ export interface CollectableRange {
 export function mayCollect(meta: TableMeta, collectable: readonly CollectableRange[]): boolean {
   for (const range of collectable) {
     if (meta.max < range.from || (range.to !== undefined && meta.min >= range.to)) continue;
-    if (meta.tombstones > 0 && range.gcTag >= meta.minTombstoneTag) return true;
+    if (meta.minTombstoneTag > 0 && range.gcTag >= meta.minTombstoneTag) return true;
     if (meta.expiring > 0 && range.expiredByMs >= meta.minExpireAtMs) return true;
   }
   return false;

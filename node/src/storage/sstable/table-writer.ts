@@ -106,7 +106,7 @@ export class TableWriter {
     this.#rawBytes += key.length + to - from;
     if (gcTag > this.#maxTag) this.#maxTag = gcTag;
     if (kind === KIND_TOMBSTONE) {
-      this.#minTombstoneTag = this.#tombstones === 0 ? gcTag : Math.min(this.#minTombstoneTag, gcTag);
+      if (gcTag !== 0) this.#minTombstoneTag = this.#minTombstoneTag === 0 ? gcTag : Math.min(this.#minTombstoneTag, gcTag);
       this.#tombstones += 1;
     } else if (kind === KIND_REMOVAL) this.#removals += 1;
     if (expireAtMs !== 0) {

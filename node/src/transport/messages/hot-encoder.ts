@@ -15,6 +15,7 @@ const BYTES_2 = 0x12;
 const BYTES_3 = 0x1a;
 const VARINT_1 = 0x08;
 const VARINT_2 = 0x10;
+const VARINT_3 = 0x18;
 
 const FIRST_BYTES = 16 * 1024;
 /** A tag, and a length below 2^32. */
@@ -31,10 +32,11 @@ export class HotEncoder {
     return buffer.subarray(0, putLatin1(buffer, 0, BYTES_1, key));
   }
 
-  /** WriteRequest. */
-  writeRequest(key: ByteString, object: Uint8Array): Uint8Array {
-    const buffer = this.#room(2 * FIELD_HEAD + key.length + object.length);
-    return buffer.subarray(0, putBytes(buffer, putLatin1(buffer, 0, BYTES_1, key), BYTES_2, object));
+  /** WriteRequest. @param generation 1 to 2^32-1 */
+  writeRequest(key: ByteString, object: Uint8Array, generation: number): Uint8Array {
+    const buffer = this.#room(3 * FIELD_HEAD + key.length + object.length);
+    const at = putBytes(buffer, putLatin1(buffer, 0, BYTES_1, key), BYTES_2, object);
+    return buffer.subarray(0, putVarint(buffer, at, VARINT_3, generation));
   }
 
   /** ValueReply; `object` is undefined where the key was never written. */
@@ -73,10 +75,11 @@ function putTrue(buffer: Buffer, at: number, tag: number): number {
   return at + 2;
 }
 
-function putLength(buffer: Buffer, at: number, tag: number, length: number): number {
+/** A field whose value, or the length of whose bytes, is `value`. */
+function putVarint(buffer: Buffer, at: number, tag: number, value: number): number {
   buffer[at] = tag;
   let position = at + 1;
-  let rest = length;
+  let rest = value;
   while (rest > 0x7f) {
     buffer[position] = (rest & 0x7f) | 0x80;
     position += 1;
@@ -87,12 +90,12 @@ function putLength(buffer: Buffer, at: number, tag: number, length: number): num
 }
 
 function putLatin1(buffer: Buffer, at: number, tag: number, text: ByteString): number {
-  const from = putLength(buffer, at, tag, text.length);
+  const from = putVarint(buffer, at, tag, text.length);
   return from + buffer.write(text, from, 'latin1');
 }
 
 function putBytes(buffer: Buffer, at: number, tag: number, bytes: Uint8Array): number {
-  const from = putLength(buffer, at, tag, bytes.length);
+  const from = putVarint(buffer, at, tag, bytes.length);
   buffer.set(bytes, from);
   return from + bytes.length;
 }

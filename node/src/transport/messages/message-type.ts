@@ -19,6 +19,7 @@ export const MESSAGE = {
   strongAccept: 42,
   hint: 50,
   readHint: 51,
+  collect: 60,
 } as const;
 
 /** What a node that is well answers at once, by itself: a late answer tells that it is not. */

@@ -1,7 +1,9 @@
 /** Range requests between replicas: listing the keys of a bucket, and copying partitions (proto/peer.proto). */
 
 import { type ByteString, fromByteString, toByteString } from '../../base/bytes.ts';
+import { type PartitionId, partitionId } from '../../base/ids.ts';
 import { coterie, decodeWire } from '../wire.ts';
+import { madeUnder } from './replica.ts';
 
 const { ListRequest, ListReply, CopyRequest, CopyReply } = coterie.peer;
 
@@ -72,11 +74,22 @@ export interface CopiedEntry {
   readonly object: Uint8Array;
 }
 
+/** A partition that a page reaches into. */
+export interface CopiedPartition {
+  readonly partition: PartitionId;
+  /** At the source, when the page was begun. */
+  readonly generation: number;
+  /** The floor's, and the least that it admits, when the page was complete. */
+  readonly floor: number;
+  readonly least: number;
+}
+
 export interface CopyAnswer {
   readonly entries: readonly CopiedEntry[];
   /** Complete up to here, exclusive; undefined at the end. */
   readonly next: ByteString | undefined;
   readonly synchronised: boolean;
+  readonly partitions: readonly CopiedPartition[];
 }
 
 export function encodeCopyQuestion(question: CopyQuestion): Uint8Array {
@@ -91,12 +104,20 @@ export function decodeCopyQuestion(payload: Uint8Array): CopyQuestion {
 
 export function encodeCopyAnswer(answer: CopyAnswer): Uint8Array {
   const entries = answer.entries.map(({ key, object }) => ({ key: fromByteString(key), object }));
-  return CopyReply.encode({ entries, next: fromByteString(answer.next ?? ''), synchronised: answer.synchronised }).finish();
+  const { synchronised } = answer;
+  return CopyReply.encode({ entries, next: fromByteString(answer.next ?? ''), synchronised, partitions: [...answer.partitions] }).finish();
 }
 
 /** @throws CoterieError FRAME_INVALID */
 export function decodeCopyAnswer(payload: Uint8Array): CopyAnswer {
   const message = decodeWire(CopyReply, payload);
   const entries = message.entries.map((entry) => ({ key: toByteString(entry.key ?? NOTHING), object: entry.object ?? NOTHING }));
-  return { entries, next: message.next.length === 0 ? undefined : toByteString(message.next), synchronised: message.synchronised };
+  const partitions = message.partitions.map(({ partition, generation, floor, least }) => ({
+    partition: partitionId(partition ?? 0),
+    generation: madeUnder(generation ?? 0),
+    floor: floor ?? 0,
+    least: least ?? 0,
+  }));
+  const next = message.next.length === 0 ? undefined : toByteString(message.next);
+  return { entries, next, synchronised: message.synchronised, partitions };
 }

@@ -3,7 +3,7 @@
 import { type ByteString, fromByteString, toByteString } from '../../base/bytes.ts';
 import { CoterieError } from '../../base/errors.ts';
 import { coterie, decodeWire } from '../wire.ts';
-import { diskKey } from './replica.ts';
+import { diskKey, madeUnder } from './replica.ts';
 
 const { TreeRootsRequest, TreeNodesRequest, TreeHashes, LeafItemsRequest, LeafItemsReply, FetchRequest, FetchReply, MissedRequest } =
   coterie.repair;
@@ -62,6 +62,8 @@ export interface FetchedEntry {
 export interface FetchAnswer {
   readonly objects: readonly FetchedEntry[];
   readonly looked: number;
+  /** The oldest generation of their partitions when they were read. */
+  readonly generation: number;
 }
 
 const NOTHING = new Uint8Array(0);
@@ -152,14 +154,19 @@ export function decodeFetchQuestion(payload: Uint8Array): readonly ByteString[] 
   return bounded(decodeWire(FetchRequest, payload).keys, MOST_FETCHED, 'objects').map(diskKey);
 }
 
-export function encodeFetchAnswer({ objects, looked }: FetchAnswer): Uint8Array {
-  return FetchReply.encode({ objects: objects.map(({ key, object }) => ({ key: fromByteString(key), object })), looked }).finish();
+export function encodeFetchAnswer({ objects, looked, generation }: FetchAnswer): Uint8Array {
+  return FetchReply.encode({
+    objects: objects.map(({ key, object }) => ({ key: fromByteString(key), object })),
+    looked,
+    generation,
+  }).finish();
 }
 
 /** @throws CoterieError FRAME_INVALID */
 export function decodeFetchAnswer(payload: Uint8Array): FetchAnswer {
-  const { objects, looked } = decodeWire(FetchReply, payload);
-  return { objects: objects.map(({ key, object }) => ({ key: diskKey(key ?? NOTHING), object: object ?? NOTHING })), looked };
+  const { objects, looked, generation } = decodeWire(FetchReply, payload);
+  const list = objects.map(({ key, object }) => ({ key: diskKey(key ?? NOTHING), object: object ?? NOTHING }));
+  return { objects: list, looked, generation: madeUnder(generation) };
 }
 
 /** A primary that has missed writes. */

@@ -43,12 +43,19 @@ export interface ReplicaWrite {
   readonly key: ByteString;
   /** Aliases the payload. */
   readonly object: Uint8Array;
+  /** Of the partition at the sender, when its operation began. */
+  readonly generation: number;
 }
 
 /** @throws CoterieError FRAME_INVALID */
 export function decodeWriteRequest(payload: Uint8Array): ReplicaWrite {
   const message = decodeWire(WriteRequest, payload);
-  return { key: diskKey(message.key), object: message.object };
+  return { key: diskKey(message.key), object: message.object, generation: madeUnder(message.generation) };
+}
+
+/** The generation that a message names. One that names none is of a sender that knows of none, which is there only while all are at the first. */
+export function madeUnder(generation: number): number {
+  return Math.max(1, generation);
 }
 
 /** Token and bucket take 10 bytes; a key has at least one. */
