@@ -65,15 +65,16 @@ function kib(days: readonly number[]): string {
   return days.map((bytesUsed) => String(Math.round(bytesUsed / 1024))).join(' ');
 }
 
-test('a week of sets and deletes leaves the disks as full as its second day did', async () => {
+test('a week of sets and deletes fills the disks with what lives in an hour or two, and no more day by day', async () => {
   const collected = await week(600_000 / SPEED);
-  const [, second = 0] = collected.days;
-  const most = Math.max(...collected.days.slice(2));
+  // What is not deleted or expired at any time: the keys of two hours, at three replicas.
+  const living = 2 * KEYS * 3 * VALUE.length;
   const set = Math.round((3 * HOURS * KEYS * VALUE.length) / 1024);
   process.stdout.write(
     `three disks, the most of each day of a week in KiB: ${kib(collected.days)}; set in the week: ${String(set)} KiB; entries at last: ${String(collected.entries)}\n`,
   );
-  expect(most).toBeLessThan(1.5 * second);
+  // Logs and tables that wait for their compaction come to as much again, on the first day as on the last.
+  for (const most of collected.days) expect(most).toBeLessThan(3 * living);
   // The keys of two hours at three replicas, and what a round has not reached yet.
   expect(collected.entries).toBeLessThan(3 * 3 * KEYS);
 });
