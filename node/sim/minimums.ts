@@ -47,6 +47,7 @@ export const MINIMUMS: Readonly<Record<string, number>> = {
   debtsRecorded: 30,
   comparisonsOwed: 300,
   candidatesCollected: 30,
+  generationsRefused: 30,
   partitionsCollected: 30,
   'log.block-damaged': 15,
   'log.log-tail-cut': 30,

@@ -69,12 +69,12 @@ export async function copyPage(core: NodeCore, asker: number, question: CopyQues
   return answer(undefined);
 }
 
-/** The partitions of which both members are primaries, from the one that `from` lies in to the one that `to` (`''`: the end) lies in. */
+/** The partitions of which both members are primaries, from the one that `from` lies in, as far as they begin below `to` (`''`: to the end). */
 function sharedPartitions(topology: Topology, self: number, other: number, from: ByteString, to: ByteString): PartitionId[] {
   const shared: PartitionId[] = [];
   const first = from === '' ? 0 : partitionOfDiskKey(topology, from.padEnd(8, '\0'));
-  const last = to === '' ? topology.Q - 1 : partitionOfDiskKey(topology, to.padEnd(8, '\0'));
-  for (let partition = first; partition <= last; partition += 1) {
+  for (let partition = first; partition < topology.Q; partition += 1) {
+    if (to !== '' && partitionRange(topology, partition as PartitionId).from >= to) break;
     const replicas = topology.partitions[partition] ?? [];
     if (replicas.includes(self) && replicas.includes(other)) shared.push(partition as PartitionId);
   }

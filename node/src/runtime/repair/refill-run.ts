@@ -2,7 +2,8 @@
 
 import type { ByteString } from '../../base/bytes.ts';
 import { asCoterieError } from '../../base/errors.ts';
-import { LAST_GENERATION } from '../../cluster/collection/generation-table.ts';
+import type { PartitionId } from '../../base/ids.ts';
+import { FIRST_GENERATION, LAST_GENERATION } from '../../cluster/collection/generation-table.ts';
 import type { RefillEntry, RefillEvent, RefillOut, RefillState } from '../../cluster/repair/refill.ts';
 import { newRefill, refillStep } from '../../cluster/repair/refill.ts';
 import { decodeCopyAnswer, encodeCopyQuestion } from '../../transport/messages/ranges.ts';
@@ -21,16 +22,23 @@ export interface LostRange {
   readonly to: ByteString | undefined;
 }
 
+/** With the partition that it lies in. */
+export interface LostPart extends LostRange {
+  readonly partition: PartitionId;
+}
+
 export class RefillRun implements RefillOut {
   readonly #core: NodeCore;
   readonly #state: RefillState;
-  /** The oldest that any of the copies was read under. */
+  readonly #partition: PartitionId;
+  /** The oldest of the partition that any of the copies was read under. */
   #generation = LAST_GENERATION;
   /** @param short how many more sources it would take; undefined: the range is whole */
   readonly #ended: (short: number | undefined) => void;
 
-  constructor(core: NodeCore, range: LostRange, needed: number, ended: (short: number | undefined) => void) {
+  constructor(core: NodeCore, range: LostPart, needed: number, ended: (short: number | undefined) => void) {
     this.#core = core;
+    this.#partition = range.partition;
     this.#state = newRefill(needed, range.from, range.to);
     this.#ended = ended;
   }
@@ -48,7 +56,8 @@ export class RefillRun implements RefillOut {
         return;
       }
       const { entries, next, synchronised, partitions } = decodeCopyAnswer(reply.payload);
-      for (const { generation } of partitions) this.#generation = Math.min(this.#generation, generation);
+      const { generation = FIRST_GENERATION } = partitions.find(({ partition }) => partition === this.#partition) ?? {};
+      this.#generation = Math.min(this.#generation, generation);
       const kept = entries.map(({ key, object }) => ({ key, object: new Uint8Array(object) }));
       const end = next === undefined || (to !== undefined && next >= to) ? undefined : next;
       this.#step({ kind: 'page', member, entries: kept, end: end ?? to, whole: synchronised });

@@ -27,7 +27,7 @@ import { MESSAGE } from '../../transport/messages/message-type.ts';
 import type { NodeCore } from '../core.ts';
 import { ComparisonRun } from './comparison-run.ts';
 import type { LocalTrees } from './local-trees.ts';
-import { type LostRange, RefillRun } from './refill-run.ts';
+import { type LostPart, type LostRange, RefillRun } from './refill-run.ts';
 
 const MEMBERS_AT_ONCE = 2;
 const QUESTION_TIMEOUT_MS = 10_000;
@@ -295,7 +295,7 @@ export class Repairer {
     await this.#core.store.engine.heal(from, to);
   }
 
-  async #fill(part: LostPart, others: readonly number[], needed: number): Promise<number | undefined> {
+  async #fill(part: DamagedPart, others: readonly number[], needed: number): Promise<number | undefined> {
     const { standing, store, metrics } = this.#core;
     if (!this.#renamedFor.has(part.damage)) {
       const damages = store.engine.quarantined().map(damageName);
@@ -314,8 +314,7 @@ export class Repairer {
   }
 }
 
-interface LostPart extends LostRange {
-  readonly partition: PartitionId;
+interface DamagedPart extends LostPart {
   readonly damage: string;
 }
 
@@ -325,9 +324,9 @@ function damageName({ file, offset }: DamagedRange): string {
 }
 
 /** The parts of a damaged range by partition. */
-function partsOf({ topology }: NodeCore, range: DamagedRange): LostPart[] {
+function partsOf({ topology }: NodeCore, range: DamagedRange): DamagedPart[] {
   const touched = leavesTouched(topology.tokenSpace, range.from, range.to);
-  const parts: LostPart[] = [];
+  const parts: DamagedPart[] = [];
   for (let number = Math.floor(touched.first / LEAVES); number <= Math.floor(touched.last / LEAVES); number += 1) {
     const partition = number as PartitionId;
     const whole = partitionRange(topology, partition);
