@@ -62,14 +62,15 @@ export class Lookup {
   find(key: ByteString, view: View | undefined): Entry | undefined | Pending {
     const tree = this.#tree;
     const hash = this.#hash;
+    hashKey(key, hash);
     if (view === undefined) {
-      const found = tree.active.get(key, tree.sequence);
+      const found = tree.active.mayHave(hash) ? tree.active.get(key, tree.sequence) : undefined;
       if (found !== undefined) return found === 'removed' ? undefined : found;
       for (const { memtable } of tree.sealed) {
-        const sealed = memtable.get(key, tree.sequence);
+        const sealed = memtable.mayHave(hash) ? memtable.get(key, tree.sequence) : undefined;
         if (sealed !== undefined) return sealed === 'removed' ? undefined : sealed;
       }
-      const cached = this.#reads.entries.get(key, hashKey(key, hash));
+      const cached = this.#reads.entries.get(key, hash);
       if (cached !== undefined) return cached;
     } else {
       for (const memtable of view.memtables) {
@@ -78,7 +79,6 @@ export class Lookup {
       }
     }
     const { levels } = view?.version ?? tree.versions.current;
-    if (view !== undefined) hashKey(key, hash);
     this.#blocks.length = 0;
     this.#tables.length = 0;
     for (let level = 0; level < levels.length; level += 1) {

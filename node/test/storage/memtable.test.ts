@@ -6,6 +6,7 @@ import type { Lookup } from '../../src/storage/memtable/memtable.ts';
 import { SlabPool, SLAB_BYTES } from '../../src/storage/memtable/slab.ts';
 import { lowerBound, SortedKeys } from '../../src/storage/memtable/sorted-keys.ts';
 import { readFrame } from '../../src/storage/wal/frame.ts';
+import { hashKey } from '../../src/storage/sstable/bloom.ts';
 import { WriteBatch } from '../../src/storage/write-batch.ts';
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
@@ -28,6 +29,22 @@ describe('a memtable', () => {
     expect(table.get('a', 101)).toEqual({ kind: 'tombstone', expireAtMs: 5, gcTag: 2 ** 50, value: bytes('2') });
     expect(textOf(table.get('b', 103))).toBe('1');
     expect(table.get('c', 103)).toBeUndefined();
+  });
+
+  it('tells most keys that it does not have by their hash, and none that it has, or dropped', () => {
+    const table = new Memtable(new SlabPool(2), 0);
+    const hash = { h1: 0, h2: 0 };
+    const mayHave = (key: string): boolean => table.mayHave(hashKey(key, hash));
+    const batch = new WriteBatch();
+    for (let i = 0; i < 1000; i += 1) batch.put(`key ${String(i)}`, bytes('1'));
+    table.append(batch, 1, 0);
+    table.put('single', bytes('1'), 0, 0, 0, 2, 0);
+    table.append(new WriteBatch().delete('removed'), 3, 0);
+    expect([...batch.keys, 'single', 'removed'].every(mayHave)).toBe(true);
+    const others = Array.from({ length: 1000 }, (_, i) => `other ${String(i)}`);
+    expect(others.filter(mayHave).length).toBeLessThan(20);
+    table.drop({ from: 'other', to: 'p' }, 4, 0);
+    expect(others.every(mayHave)).toBe(true);
   });
 
   it('hides what a dropped range took, below and above it', () => {

@@ -23,6 +23,8 @@ import {
   RECORD_HEAD_BYTES,
   sealFrame,
 } from '../wal/frame.ts';
+import type { KeyHash } from '../sstable/bloom.ts';
+import { hashKey } from '../sstable/bloom.ts';
 import type { WriteBatch } from '../write-batch.ts';
 import type { Slab, SlabPool } from './slab.ts';
 import { SLAB_BYTES } from './slab.ts';
@@ -65,6 +67,9 @@ export class Memtable {
   records = 0;
   lastSequence: number;
   readonly #pool: SlabPool;
+  /** A bit for each hash that a key here has: most keys that are not here are told so without the index. */
+  readonly #present: Uint8Array;
+  readonly #hash: KeyHash = { h1: 0, h2: 0 };
   /** Indexed by slab number; a large slab takes one place for each SLAB_BYTES of it, each viewing the rest. */
   readonly #views: SlabView[] = [];
   #current: SlabView | undefined;
@@ -73,6 +78,7 @@ export class Memtable {
 
   constructor(pool: SlabPool, base: number) {
     this.#pool = pool;
+    this.#present = new Uint8Array(pool.presenceBytes);
     this.base = base;
     this.lastSequence = base;
     this.sorted = new SortedKeys(this.index);
@@ -160,6 +166,12 @@ export class Memtable {
     view.slab.used = frameAt + FRAME_HEAD_BYTES;
   }
 
+  /** False where `get` of the key with this hash answers undefined, whatever the sequence. */
+  mayHave({ h1 }: KeyHash): boolean {
+    const present = this.#present;
+    return ((present[(h1 >>> 3) & (present.length - 1)] as number) & (1 << (h1 & 7))) !== 0 || this.drops.length > 0;
+  }
+
   /** The key as of sequence `upTo`. The entry's value is a view, until the turn ends or the memtable is released: slabs are reused. */
   get(key: ByteString, upTo: number): Lookup {
     let reference = this.index.get(key) ?? 0;
@@ -213,7 +225,13 @@ export class Memtable {
   ): number {
     const previous = this.index.get(key);
     const next = this.#record(view, at, key, value, kind, 0, order, expireAtMs, gcTag, previous ?? 0);
-    if (previous === undefined) this.indexBytes += key.length + INDEX_ENTRY_BYTES;
+    if (previous === undefined) {
+      this.indexBytes += key.length + INDEX_ENTRY_BYTES;
+      const { h1 } = hashKey(key, this.#hash);
+      const present = this.#present;
+      const place = (h1 >>> 3) & (present.length - 1);
+      present[place] = (present[place] as number) | (1 << (h1 & 7));
+    }
     if (expireAtMs !== 0 || kind === KIND_TOMBSTONE) this.collectable = true;
     this.index.set(key, this.#reference(at));
     return next;

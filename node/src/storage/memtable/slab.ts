@@ -40,6 +40,11 @@ export class SlabPool {
     this.#poison = poison;
   }
 
+  /** A power of two: what a memtable of such slabs takes to tell which keys it does not have. */
+  get presenceBytes(): number {
+    return Math.max(256, this.#slabBytes / 8);
+  }
+
   get idleBytes(): number {
     return this.#free.length * this.#slabBytes;
   }
