@@ -24,7 +24,7 @@
  * | tombstone collected before all primaries confirmed | no-return |
  * | generation not checked on a late message | no-return |
  * | restored store keeps its actor | crash-free: a coordinator refuses to mint a dot that its own clock has seen |
- * | EXPIRE overwrites a newer value | no-return |
+ * | EXPIRE overwrites a newer value | siblings: the value that it wrote anew stands beside the one that had replaced it |
  * | fsync retried after failure | disk-answers: the log misses frames that were told to be synced |
  * | Merkle root unchanged by damage | convergence |
  * | repair overwrites instead of merging | survival |
@@ -154,7 +154,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   { name: 'generation not checked on a late message', checker: 'no-return', seams: byPolicy({ admits: () => true }) },
   { name: 'restored store keeps its actor', checker: 'crash-free', seams: () => ({ ...NO_SEAMS, options: withOldActor }) },
-  { name: 'EXPIRE overwrites a newer value', checker: 'no-return', seams: byPolicy({ mutation: expireAsWrite }) },
+  { name: 'EXPIRE overwrites a newer value', checker: 'siblings', seams: byPolicy({ mutation: expireAsWrite }) },
   {
     name: 'fsync retried after failure',
     checker: 'disk-answers',
