@@ -1,8 +1,8 @@
 /**
  * TCP. All sockets read into one buffer, because what comes is lent only until `onData` returns: a read takes no memory of its own and passes
- * through no stream, which is a fifth of what a small request costs. What is written is copied at once, because the caller's bytes are borrowed: small chunks into Node's buffer pool, large ones into
- * buffers from a bounded free list, so that no flush allocates a large buffer of its own. The system is tried at once; what it does not
- * take waits in the socket, in order.
+ * through no stream, which is a fifth of what a small request costs. What is written is copied at once, because the caller's bytes are
+ * borrowed: small chunks into Node's buffer pool, large ones into buffers from a bounded free list, so that no flush allocates a large buffer
+ * of its own. The system is tried at once; what it does not take waits in the socket, in order.
  */
 
 import * as net from 'node:net';

@@ -2,46 +2,69 @@
 
 import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, type CoterieError } from '../base/errors.ts';
+import type { Counter, Histogram } from '../telemetry/metrics.ts';
 import type { BucketDefinition } from '../cluster/ring/topology.ts';
 import type { Sink } from './answer.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import type { ReadResult } from './kv.ts';
-import type { NodeMetrics } from './node-metrics.ts';
 import type { ReadAnswer } from './read-operation.ts';
 import { NEVER_WRITTEN, ObjectRead, registerRead } from './read-result.ts';
 import type { WriteAnswer } from './write-command.ts';
 
-/** One operation of a client, from its admission on: times it, and tells the admission of its end. */
-class Timed {
+/** One operation of a client, from its admission on. */
+class Operation<R> {
   readonly core: NodeCore;
-  readonly startMs: number;
-  /** Admitted, and not part of another that was. */
-  readonly admitted: boolean;
+  /** It is under way; before that it waits for its turn. */
   begun: boolean;
+  readonly #startMs: number;
+  readonly #admitted: boolean;
+  readonly #sink: Sink<R>;
+  readonly #took: Histogram;
+  readonly #failed: Counter;
+  #over = false;
 
-  constructor(core: NodeCore, startMs: number, begun: boolean, admitted: boolean) {
+  /** @param admitted by itself, and not as part of another that was */
+  constructor(core: NodeCore, startMs: number, begun: boolean, admitted: boolean, sink: Sink<R>, took: Histogram, failed: Counter) {
     this.core = core;
-    this.startMs = startMs;
     this.begun = begun;
-    this.admitted = admitted;
+    this.#startMs = startMs;
+    this.#admitted = admitted;
+    this.#sink = sink;
+    this.#took = took;
+    this.#failed = failed;
   }
 
-  ended(histogram: NodeMetrics['readMs'], error?: CoterieError): void {
+  answer(result: R): void {
+    if (this.#over) return;
+    this.#ended(undefined);
+    this.#sink.succeed(result);
+  }
+
+  fail(error: CoterieError): void {
+    if (this.#over) return;
+    const { counts } = this.core.metrics;
+    this.#failed.add();
+    if (error.code === 'TIMEOUT') counts.timeouts.add();
+    if (error.code === 'NO_QUORUM') counts.noQuorum.add();
+    this.#ended(error);
+    this.#sink.fail(error);
+  }
+
+  #ended(error: CoterieError | undefined): void {
+    this.#over = true;
     if (!this.begun) return;
     const { clock, pace, admission } = this.core;
-    const tookMs = clock.monotonicMs() - this.startMs;
-    histogram.observe(tookMs);
+    const tookMs = clock.monotonicMs() - this.#startMs;
+    this.#took.observe(tookMs);
     pace.observe(tookMs);
-    if (this.admitted) admission.ended(tookMs, error);
+    if (this.#admitted) admission.ended(tookMs, error);
   }
 }
 
-/** Turns the content that a read ends with into the client's answer, and counts. */
-export class ReadSink extends Timed implements Sink<Pick<ReadAnswer, 'bytes' | 'fallbacks'>> {
-  readonly #sink: Sink<ReadResult>;
+/** Turns the content that a read ends with into the client's answer. */
+export class ReadSink extends Operation<ReadResult> implements Sink<Pick<ReadAnswer, 'bytes' | 'fallbacks'>> {
   readonly #bucket: BucketDefinition;
   readonly #key: ByteString;
-  #over = false;
 
   constructor(
     core: NodeCore,
@@ -52,14 +75,12 @@ export class ReadSink extends Timed implements Sink<Pick<ReadAnswer, 'bytes' | '
     bucket: BucketDefinition,
     key: ByteString,
   ) {
-    super(core, startMs, begun, admitted);
-    this.#sink = sink;
+    super(core, startMs, begun, admitted, sink, core.metrics.readMs, core.metrics.counts.readsFailed);
     this.#bucket = bucket;
     this.#key = key;
   }
 
   succeed({ bytes, fallbacks }: Pick<ReadAnswer, 'bytes' | 'fallbacks'>): void {
-    if (this.#over) return;
     let result: ReadResult;
     try {
       result = this.#resultOf(bytes, fallbacks);
@@ -69,20 +90,7 @@ export class ReadSink extends Timed implements Sink<Pick<ReadAnswer, 'bytes' | '
       this.fail(coded);
       return;
     }
-    this.#over = true;
-    this.ended(this.core.metrics.readMs);
-    this.#sink.succeed(result);
-  }
-
-  fail(error: CoterieError): void {
-    if (this.#over) return;
-    this.#over = true;
-    const { counts, readMs } = this.core.metrics;
-    counts.readsFailed.add();
-    if (error.code === 'TIMEOUT') counts.timeouts.add();
-    if (error.code === 'NO_QUORUM') counts.noQuorum.add();
-    this.ended(readMs, error);
-    this.#sink.fail(error);
+    this.answer(result);
   }
 
   #resultOf(bytes: Uint8Array | undefined, fallbacks: number | undefined): ReadResult {
@@ -93,31 +101,13 @@ export class ReadSink extends Timed implements Sink<Pick<ReadAnswer, 'bytes' | '
   }
 }
 
-/** Passes what a write ends with on to the client, and counts. */
-export class WriteSink extends Timed implements Sink<WriteAnswer> {
-  readonly #sink: Sink<WriteAnswer>;
-  #over = false;
-
+/** Passes what a write ends with on to the client. */
+export class WriteSink extends Operation<WriteAnswer> implements Sink<WriteAnswer> {
   constructor(core: NodeCore, startMs: number, begun: boolean, sink: Sink<WriteAnswer>) {
-    super(core, startMs, begun, true);
-    this.#sink = sink;
+    super(core, startMs, begun, true, sink, core.metrics.writeMs, core.metrics.counts.writesFailed);
   }
 
   succeed(answer: WriteAnswer): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.ended(this.core.metrics.writeMs);
-    this.#sink.succeed(answer);
-  }
-
-  fail(error: CoterieError): void {
-    if (this.#over) return;
-    this.#over = true;
-    const { counts, writeMs } = this.core.metrics;
-    counts.writesFailed.add();
-    if (error.code === 'TIMEOUT') counts.timeouts.add();
-    if (error.code === 'NO_QUORUM') counts.noQuorum.add();
-    this.ended(writeMs, error);
-    this.#sink.fail(error);
+    this.answer(answer);
   }
 }

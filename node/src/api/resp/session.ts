@@ -19,10 +19,10 @@ import { isPromise } from '../maybe.ts';
 import type { Call, ClientState, Command, RespNode, Shared } from './command.ts';
 import { DEFAULT_BUCKET } from './commands/keyspace.ts';
 import { KeyOrder } from './key-order.ts';
-import { type Awaited, type Queued, Ready, Slot, type SlotOwner } from './slot.ts';
 import { RequestParser } from './parser.ts';
 import { isReplyError, ReplyError, replyOf, wrongArity } from './reply-error.ts';
 import type { ReplyWriter } from './reply.ts';
+import { type Awaited, type Queued, Ready, Slot, type SlotOwner } from './slot.ts';
 
 /** Where a session's replies go. env's `Connection` is one. */
 export interface ReplySink {
@@ -161,7 +161,7 @@ export class RespSession implements Call, SlotOwner {
     this.request.close();
     this.#sent();
     this.shared.due -= this.#slots.length - this.#first;
-    // What is still being gathered is given back when it ends (#settled).
+    // What is still being gathered is given back when it ends (`settled`).
     for (const slot of this.#slots) if (slot.settled) slot.claim?.release();
     this.#slots = [];
     this.#first = 0;
@@ -175,18 +175,22 @@ export class RespSession implements Call, SlotOwner {
       claim?.release();
       return;
     }
-    const slot = this.reply(write, claim);
+    const slot = this.#newSlot(write, claim);
     result.then(
       (value) => {
         slot.succeed(value);
       },
       (error: unknown) => {
-        slot.fail(asCoterieError(error));
+        slot.fail(error);
       },
     );
   }
 
   reply<T>(write: (writer: ReplyWriter, result: T) => void, claim?: ByteClaim): Sink<T> {
+    return this.#newSlot(write, claim);
+  }
+
+  #newSlot<T>(write: (writer: ReplyWriter, result: T) => void, claim: ByteClaim | undefined): Slot<T> {
     const command = this.#running;
     if (command === undefined) throw new Error('broken invariant: only a running command answers');
     const slot = new Slot(this, this.#protocol, command, write, claim);
