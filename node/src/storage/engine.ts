@@ -36,6 +36,8 @@ import type { Recovered } from './recovery.ts';
 import { recover } from './recovery.ts';
 import { Replayed } from './replayed.ts';
 import { Snapshot, viewOf } from './snapshot.ts';
+import type { KeyHash } from './sstable/bloom.ts';
+import { hashKey } from './sstable/bloom.ts';
 import { StallGate } from './stall.ts';
 import type { View } from './tree.ts';
 import { poolFor, Tree } from './tree.ts';
@@ -74,6 +76,7 @@ export class Engine {
   #state: 'open' | 'failed' | 'closed' = 'open';
   #failure: CoterieError | undefined;
   #closing: Promise<void> | undefined;
+  readonly #hash: KeyHash = { h1: 0, h2: 0 };
   readonly #counters = { writes: 0, writtenEntries: 0, refused: 0, seals: 0 };
 
   /** Opens the store, making it where there is none. @throws CoterieError DATA_DIR_IN_USE, DATA_DIR_NEWER, DATA_DAMAGED, DISK_FAILED */
@@ -113,6 +116,9 @@ export class Engine {
     });
     this.#log = new Log(settings, {
       nextNumber: () => versions.nextNumber(),
+      turnBegins: () => {
+        this.#reads.entries.turnBegins();
+      },
       acknowledge: (group, error) => {
         this.#gate.acknowledge(group, error);
       },
@@ -228,7 +234,7 @@ export class Engine {
         done(asCoterieError(error));
         return;
       }
-      for (const key of batch.keys) this.#reads.entries.forget(key);
+      for (const key of batch.keys) this.#reads.entries.forget(key, hashKey(key, this.#hash));
       this.#appended(batch.length, batch.bytes);
     }
     this.#submit(done);
@@ -241,13 +247,14 @@ export class Engine {
     if (this.#refuses(done)) return;
     const tree = this.#tree;
     const kind = tombstone ? KIND_TOMBSTONE : KIND_VALUE;
+    const hash = hashKey(key, this.#hash);
     try {
-      tree.active.put(key, value, kind, expireAtMs, gcTag, tree.sequence + 1, this.#segment.synced);
+      tree.active.put(key, hash, value, kind, expireAtMs, gcTag, tree.sequence + 1, this.#segment.synced);
     } catch (error) {
       done(asCoterieError(error));
       return;
     }
-    this.#reads.renewEntry(key, { kind: tombstone ? 'tombstone' : 'value', expireAtMs, gcTag, value });
+    this.#reads.renewEntry(key, hash, { kind: tombstone ? 'tombstone' : 'value', expireAtMs, gcTag, value });
     this.#appended(1, key.length + value.length);
     this.#submit(done);
   }

@@ -64,17 +64,17 @@ export class Lookup {
     const hash = this.#hash;
     hashKey(key, hash);
     if (view === undefined) {
-      const found = tree.active.mayHave(hash) ? tree.active.get(key, tree.sequence) : undefined;
+      const found = tree.active.mayHave(hash) ? tree.active.get(key, tree.sequence, hash) : undefined;
       if (found !== undefined) return found === 'removed' ? undefined : found;
       for (const { memtable } of tree.sealed) {
-        const sealed = memtable.mayHave(hash) ? memtable.get(key, tree.sequence) : undefined;
+        const sealed = memtable.mayHave(hash) ? memtable.get(key, tree.sequence, hash) : undefined;
         if (sealed !== undefined) return sealed === 'removed' ? undefined : sealed;
       }
       const cached = this.#reads.entries.get(key, hash);
       if (cached !== undefined) return cached;
     } else {
       for (const memtable of view.memtables) {
-        const found = memtable.get(key, view.sequence);
+        const found = memtable.get(key, view.sequence, hash);
         if (found !== undefined) return found === 'removed' ? undefined : found;
       }
     }

@@ -56,8 +56,8 @@ export class Replayed {
     let batch: ByteString[] = [];
     for (const [age, memtable] of memtables.entries()) {
       if (memtable.lastSequence <= since) continue;
-      for (const key of memtable.index.keys()) {
-        if (memtables.slice(0, age).some((newer) => newer.index.has(key))) continue;
+      for (const key of memtable.keys) {
+        if (memtables.slice(0, age).some((newer) => newer.has(key))) continue;
         batch.push(key);
         if (batch.length < BATCH) continue;
         await Promise.all(batch.map((each) => this.#visit(each, before, visit)));

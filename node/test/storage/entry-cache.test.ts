@@ -7,7 +7,7 @@ import type { EngineProcess } from '../../sim/storage/engine-process.ts';
 import { EntryCache } from '../../src/storage/cache/entry-cache.ts';
 import type { CollectionPolicy } from '../../src/storage/engine.ts';
 import type { Entry } from '../../src/storage/entry.ts';
-import { hashKey } from '../../src/storage/sstable/bloom.ts';
+import { hashKey, type KeyHash } from '../../src/storage/sstable/bloom.ts';
 import { WriteBatch } from '../../src/storage/write-batch.ts';
 
 const entryOf = (text: string, length = 100): Entry => ({
@@ -16,7 +16,8 @@ const entryOf = (text: string, length = 100): Entry => ({
   gcTag: 0,
   value: Buffer.from(text.padEnd(length, '.')),
 });
-const got = (cache: EntryCache, key: string): Entry | undefined => cache.get(key, hashKey(key, { h1: 0, h2: 0 }));
+const hashOf = (key: string): KeyHash => hashKey(key, { h1: 0, h2: 0 });
+const got = (cache: EntryCache, key: string): Entry | undefined => cache.get(key, hashOf(key));
 const textOf = (entry: Entry | undefined): string | undefined =>
   entry === undefined ? undefined : Buffer.from(entry.value).toString().replaceAll('.', '');
 
@@ -58,10 +59,46 @@ describe('the cache of entries', () => {
     cache.put('a', entryOf('old'));
     cache.put('a', entryOf('new'));
     cache.put('b', entryOf('b'));
-    cache.forget('b');
+    cache.forget('b', hashOf('b'));
     expect([textOf(got(cache, 'a')), got(cache, 'b')]).toEqual(['new', undefined]);
     cache.clear();
     expect([got(cache, 'a'), cache.size, cache.bytes]).toEqual([undefined, 0, 0]);
+  });
+
+  it('writes over what nobody reads, and never over what was found in this turn', () => {
+    const cache = new EntryCache(100_000, true);
+    cache.put('a', entryOf('1'));
+    const { bytes } = cache;
+    const before = got(cache, 'a');
+    cache.renew('a', hashOf('a'), entryOf('2'));
+    expect([textOf(before), textOf(got(cache, 'a'))]).toEqual(['1', '2']);
+    expect(cache.bytes).toBeGreaterThan(bytes);
+    const had = cache.bytes;
+    cache.turnBegins();
+    cache.renew('a', hashOf('a'), { ...entryOf('3', 50), kind: 'tombstone', expireAtMs: 9, gcTag: 2 });
+    expect(got(cache, 'a')).toMatchObject({ kind: 'tombstone', expireAtMs: 9, gcTag: 2, value: Buffer.from('3'.padEnd(50, '.')) });
+    expect(cache.bytes).toBe(had);
+    // What is longer than before, or than any entry may be, does not fit there.
+    cache.turnBegins();
+    cache.renew('a', hashOf('a'), entryOf('4', 51));
+    expect(textOf(got(cache, 'a'))).toBe('4');
+    cache.renew('a', hashOf('a'), entryOf('5', 50_000));
+    expect(got(cache, 'a')).toBeUndefined();
+    cache.renew('a', hashOf('a'), entryOf('6'));
+    expect([got(cache, 'a'), cache.size]).toEqual([undefined, 0]);
+  });
+
+  it('keeps what is written as if it were hit', () => {
+    const cache = new EntryCache(2_000_000, true);
+    cache.put('hot', entryOf('0'));
+    for (let i = 1; i < 30_000; i += 1) {
+      cache.put(`key ${String(i)}`, entryOf(String(i)));
+      if (i % 100 === 0) cache.renew('hot', hashOf('hot'), entryOf(String(i)));
+      cache.turnBegins();
+      cache.trim(500_000);
+    }
+    expect(textOf(got(cache, 'hot'))).toBe('29900');
+    expect(cache.bytes).toBeLessThanOrEqual(500_000);
   });
 
   it('finds every key it holds, however many share a place', () => {
@@ -70,7 +107,7 @@ describe('the cache of entries', () => {
     for (let round = 0; round < 3; round += 1) {
       for (const key of keys) cache.put(key, entryOf(key, 0));
       expect(keys.every((key) => got(cache, key) !== undefined)).toBe(true);
-      for (const key of keys) cache.forget(key);
+      for (const key of keys) cache.forget(key, hashOf(key));
       expect(keys.some((key) => got(cache, key) !== undefined)).toBe(false);
     }
   });

@@ -3,16 +3,18 @@
  * takes several times the memory of that entry, and holds cold ones with the rest.
  *
  * A log-structured cache (Yang et al., "Segcache", NSDI 2021): entries are copied to the end of the newest segment, and the oldest segment
- * is evicted whole, but for entries that were hit since they came: these are copied to the end once more.
+ * is evicted whole, but for entries that were hit since they came: these are copied to the end once more. What is written again takes the place
+ * of what was there, if it fits and nobody reads it.
  *
  * Invariants: for a key it holds what the newest table that knows the key has, or nothing; so whoever writes a key forgets it here, and
- * memtables are asked first. Segments go only in `trim`, which runs between turns of the loop: within a turn, what was found can be read.
- * Their memory is used again.
+ * memtables are asked first. What was found can be read until the turn of the loop ends: segments go only in `trim`, which runs between turns,
+ * and an entry found since the last turn that was told of is never written over. Their memory is used again.
  */
 
 import { Buffer } from 'node:buffer';
 import type { ByteString } from '../../base/bytes.ts';
 import type { Entry, EntryKind } from '../entry.ts';
+import { KeyTable } from '../key-table.ts';
 import type { KeyHash } from '../sstable/bloom.ts';
 import { hashKey } from '../sstable/bloom.ts';
 
@@ -25,24 +27,24 @@ const ENTRY_OVERHEAD_BYTES = 256;
 /** Segments of which one `trim` keeps what was hit; it bounds what a trim copies. */
 const SPARED_SEGMENTS = 4;
 const IDLE_SEGMENTS = 2;
-/** The places of the presence counts: one for each so many bytes of the budget. */
-const PRESENCE_BYTES = 256;
-const PRESENCE_MOST = 1 << 20;
-
 class CachedEntry implements Entry {
   readonly key: ByteString;
-  readonly kind: EntryKind;
-  readonly expireAtMs: number;
-  readonly gcTag: number;
-  /** Its place in the presence counts. */
-  readonly place: number;
+  readonly hash: number;
+  /** The key's number. */
+  readonly number: number;
+  kind: EntryKind;
+  expireAtMs: number;
+  gcTag: number;
   value: Buffer;
-  /** Hit since it came to its segment. */
+  /** Hit or written since it came to its segment. */
   referenced = false;
+  /** The turn in which it was found last. */
+  foundIn = -1;
 
-  constructor(key: ByteString, entry: Entry, place: number, value: Buffer) {
+  constructor(key: ByteString, hash: number, number: number, entry: Entry, value: Buffer) {
     this.key = key;
-    this.place = place;
+    this.hash = hash;
+    this.number = number;
     this.kind = entry.kind;
     this.expireAtMs = entry.expireAtMs;
     this.gcTag = entry.gcTag;
@@ -58,10 +60,11 @@ interface Segment {
 }
 
 export class EntryCache {
-  readonly #index: Map<ByteString, CachedEntry> = new Map();
-  /** How many keys of the index fall on each place by their hash, up to 255: most keys that are not here are told so without the index. */
-  readonly #presence: Uint8Array;
+  readonly #index = new KeyTable();
+  /** By the numbers of their keys. */
+  readonly #cached: (CachedEntry | undefined)[] = [];
   readonly #hash: KeyHash = { h1: 0, h2: 0 };
+  #turn = 0;
   /** Oldest first; entries come to the last. */
   #segments: Segment[] = [];
   readonly #idle: Buffer[] = [];
@@ -81,9 +84,6 @@ export class EntryCache {
     this.#segmentBytes = segmentBytes;
     this.#entryBytes = budget < segmentBytes ? -1 : segmentBytes / 4;
     this.#poison = poison;
-    let places = 256;
-    while (places < PRESENCE_MOST && places * PRESENCE_BYTES < budget) places *= 2;
-    this.#presence = new Uint8Array(places);
   }
 
   /** Bytes of segments and of what their entries cost beside. */
@@ -95,12 +95,17 @@ export class EntryCache {
     return this.#index.size;
   }
 
+  /** A turn of the loop begins: nobody reads what was found in those before it. */
+  turnBegins(): void {
+    this.#turn += 1;
+  }
+
   /** The entry, by its key and that key's hash; its value aliases the cache until the end of the turn. */
-  get(key: ByteString, hash: KeyHash): Entry | undefined {
-    if (this.#presence[hash.h1 & (this.#presence.length - 1)] === 0) return undefined;
-    const cached = this.#index.get(key);
+  get(key: ByteString, { h1 }: KeyHash): Entry | undefined {
+    const cached = this.#find(key, h1);
     if (cached === undefined) return undefined;
     cached.referenced = true;
+    cached.foundIn = this.#turn;
     this.hits += 1;
     return cached;
   }
@@ -108,40 +113,39 @@ export class EntryCache {
   /** Keeps a copy, unless the value is so large that its block serves as well. */
   put(key: ByteString, entry: Entry): void {
     if (entry.value.length > this.#entryBytes) return;
-    const place = hashKey(key, this.#hash).h1 & (this.#presence.length - 1);
-    const cached = new CachedEntry(key, entry, place, this.#copied(entry.value));
-    this.forget(key);
-    this.#index.set(key, cached);
-    const count = this.#presence[place] as number;
-    if (count < 255) this.#presence[place] = count + 1;
-    this.#append(cached);
+    const hash = hashKey(key, this.#hash);
+    this.forget(key, hash);
+    this.#keep(key, hash.h1, entry);
   }
 
   /** The key is being written: who has it keeps the new entry, because it is wanted again when its memtable has gone to a table. */
-  renew(key: ByteString, entry: Entry): void {
-    if (this.#index.size === 0) return;
-    const cached = this.#index.get(key);
+  renew(key: ByteString, { h1 }: KeyHash, entry: Entry): void {
+    const cached = this.#find(key, h1);
     if (cached === undefined) return;
-    if (entry.value.length > this.#entryBytes) {
-      this.#remove(cached);
+    const { value } = entry;
+    if (cached.foundIn !== this.#turn && value.length <= cached.value.length) {
+      if (value.length < cached.value.length) cached.value = cached.value.subarray(0, value.length);
+      cached.value.set(value);
+      cached.kind = entry.kind;
+      cached.expireAtMs = entry.expireAtMs;
+      cached.gcTag = entry.gcTag;
+      cached.referenced = true;
       return;
     }
-    const renewed = new CachedEntry(key, entry, cached.place, this.#copied(entry.value));
-    this.#index.set(key, renewed);
-    this.#append(renewed);
+    this.#remove(cached);
+    if (value.length <= this.#entryBytes) this.#keep(key, h1, entry).referenced = true;
   }
 
   /** The key is being written: what tables have for it is no longer the newest. */
-  forget(key: ByteString): void {
-    if (this.#index.size === 0) return;
-    const cached = this.#index.get(key);
+  forget(key: ByteString, { h1 }: KeyHash): void {
+    const cached = this.#find(key, h1);
     if (cached !== undefined) this.#remove(cached);
   }
 
   /** Forgets everything. Its memory is not used again: whoever found an entry in this turn may still read it. */
   clear(): void {
     this.#index.clear();
-    this.#presence.fill(0);
+    this.#cached.length = 0;
     this.#segments = [];
     this.#bytes = 0;
   }
@@ -158,7 +162,7 @@ export class EntryCache {
       this.#bytes -= this.#segmentBytes;
       for (const entry of oldest.entries) {
         this.#bytes -= ENTRY_OVERHEAD_BYTES + entry.key.length;
-        if (this.#index.get(entry.key) !== entry) continue;
+        if (this.#cached[entry.number] !== entry) continue;
         if (entry.referenced && spared > 0) {
           entry.referenced = false;
           entry.value = this.#copied(entry.value);
@@ -173,11 +177,23 @@ export class EntryCache {
     }
   }
 
+  #find(key: ByteString, hash: number): CachedEntry | undefined {
+    const number = this.#index.find(key, hash);
+    return number < 0 ? undefined : this.#cached[number];
+  }
+
+  #keep(key: ByteString, hash: number, entry: Entry): CachedEntry {
+    const value = this.#copied(entry.value);
+    const number = this.#index.add(key, hash);
+    const cached = new CachedEntry(key, hash, number, entry, value);
+    this.#cached[number] = cached;
+    this.#append(cached);
+    return cached;
+  }
+
   #remove(entry: CachedEntry): void {
-    this.#index.delete(entry.key);
-    const count = this.#presence[entry.place] as number;
-    // A full count has lost track, and stays.
-    if (count < 255) this.#presence[entry.place] = count - 1;
+    this.#index.remove(entry.key, entry.hash);
+    this.#cached[entry.number] = undefined;
   }
 
   /** A copy at the end of the newest segment, which `#append` then adds its entry to. */

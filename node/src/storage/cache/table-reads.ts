@@ -14,6 +14,7 @@ import type { Entry } from '../entry.ts';
 import { isMalformed, MalformedError, Reader } from '../binary.ts';
 import type { DamagedRange } from '../damage.ts';
 import type { Settings } from '../options.ts';
+import type { KeyHash } from '../sstable/bloom.ts';
 import { openBlock, openBlockInto, openedLength, TRAILER_BYTES } from '../sstable/codec.ts';
 import { decodeFooter, FOOTER_BYTES } from '../sstable/footer.ts';
 import { TableIndex } from '../sstable/index-block.ts';
@@ -104,8 +105,8 @@ export class TableReads {
   }
 
   /** The key is being written. */
-  renewEntry(key: ByteString, entry: Entry): void {
-    this.entries.renew(key, entry);
+  renewEntry(key: ByteString, hash: KeyHash, entry: Entry): void {
+    this.entries.renew(key, hash, entry);
     this.#trimSoon();
   }
 

@@ -1,9 +1,9 @@
 /**
- * The newest writes, in memory: records in slabs (see wal/frame.ts), and a Map from key to the newest record of that key. Every record
+ * The newest writes, in memory: records in slabs (see wal/frame.ts), and an index from key to the newest record of that key. Every record
  * links to the key's previous one, so that snapshots see what was there when they were taken.
  *
- * Invariants: slabs only grow, and what is written in them never changes (but links and heads before their frame is complete); `index`
- * never loses a key. A reference is `slab number << 17 | offset / 8`; 0 is none, for a frame's head stands there.
+ * Invariants: slabs only grow, and what is written in them never changes (but links and heads before their frame is complete); the
+ * index never loses a key. A reference is `slab number << 17 | offset / 8`; 0 is none, for a frame's head stands there.
  */
 
 import { Buffer } from 'node:buffer';
@@ -13,6 +13,7 @@ import type { Entry } from '../entry.ts';
 import { KIND_REMOVAL, KIND_TOMBSTONE } from '../entry.ts';
 import type { KeyRange } from '../key-range.ts';
 import { contains } from '../key-range.ts';
+import { KeyTable } from '../key-table.ts';
 import {
   FLAG_NO_END,
   FRAME_BATCH,
@@ -32,9 +33,11 @@ import { SortedKeys } from './sorted-keys.ts';
 
 const REF_SHIFT = 17;
 const REF_MASK = (1 << REF_SHIFT) - 1;
-/** What a key costs in the index beside its bytes: a Map slot and a string's head. */
+/** What a key costs in the index beside its bytes: slots, places in two arrays and a string's head. */
 const INDEX_ENTRY_BYTES = 64;
 const SHORT_TEXT = 48;
+/** Keys that a new memtable has room for. */
+const KEYS_LEAST = 1024;
 const SLABS_MOST = 1 << 14;
 
 /** Keys dropped by a batch of this sequence: older records of them, here and below, are no longer there. */
@@ -53,7 +56,6 @@ interface SlabView {
 }
 
 export class Memtable {
-  readonly index: Map<ByteString, number> = new Map();
   readonly sorted: SortedKeys;
   readonly drops: DroppedRange[] = [];
   /** The slabs in order; one of more than SLAB_BYTES stands once. */
@@ -67,6 +69,9 @@ export class Memtable {
   records = 0;
   lastSequence: number;
   readonly #pool: SlabPool;
+  readonly #index = new KeyTable();
+  /** Of each key, by its number, the reference of its newest record. */
+  #newest: Uint32Array = new Uint32Array(KEYS_LEAST);
   /** A bit for each hash that a key here has: most keys that are not here are told so without the index. */
   readonly #present: Uint8Array;
   readonly #hash: KeyHash = { h1: 0, h2: 0 };
@@ -81,7 +86,12 @@ export class Memtable {
     this.#present = new Uint8Array(pool.presenceBytes);
     this.base = base;
     this.lastSequence = base;
-    this.sorted = new SortedKeys(this.index);
+    this.sorted = new SortedKeys(this.#index.keys);
+  }
+
+  /** Every key of which there is a record, in the order they came. Only read them. */
+  get keys(): readonly ByteString[] {
+    return this.#index.keys;
   }
 
   get isEmpty(): boolean {
@@ -113,7 +123,7 @@ export class Memtable {
     this.slabs.length = 0;
     this.#views.length = 0;
     this.#current = undefined;
-    this.index.clear();
+    this.#index.clear();
   }
 
   /** @throws CoterieError PAIR_TOO_LARGE before any effect */
@@ -130,17 +140,36 @@ export class Memtable {
     for (let i = 0; i < count; i += 1) {
       const key = batch.keys[i] as ByteString;
       const value = batch.values[i] as Uint8Array;
-      at = this.#enter(view, at, key, value, batch.kinds[i] as number, order, batch.expiries[i] as number, batch.gcTags[i] as number);
+      at = this.#enter(
+        view,
+        at,
+        key,
+        hashKey(key, this.#hash),
+        value,
+        batch.kinds[i] as number,
+        order,
+        batch.expiries[i] as number,
+        batch.gcTags[i] as number,
+      );
     }
     this.#seal(view, frameAt, length, count, sequence, synced);
   }
 
-  /** A batch of one entry. @throws CoterieError PAIR_TOO_LARGE before any effect */
-  put(key: ByteString, value: Uint8Array, kind: number, expireAtMs: number, gcTag: number, sequence: number, synced: number): void {
+  /** A batch of one entry, of a key with this hash. @throws CoterieError PAIR_TOO_LARGE before any effect */
+  put(
+    key: ByteString,
+    hash: KeyHash,
+    value: Uint8Array,
+    kind: number,
+    expireAtMs: number,
+    gcTag: number,
+    sequence: number,
+    synced: number,
+  ): void {
     const length = FRAME_HEAD_BYTES + recordBytes(key.length, value.length);
     const view = this.#room(length);
     const frameAt = view.slab.used;
-    this.#enter(view, frameAt + FRAME_HEAD_BYTES, key, value, kind, sequence - this.base, expireAtMs, gcTag);
+    this.#enter(view, frameAt + FRAME_HEAD_BYTES, key, hash, value, kind, sequence - this.base, expireAtMs, gcTag);
     this.#seal(view, frameAt, length, 1, sequence, synced);
   }
 
@@ -172,9 +201,15 @@ export class Memtable {
     return ((present[(h1 >>> 3) & (present.length - 1)] as number) & (1 << (h1 & 7))) !== 0 || this.drops.length > 0;
   }
 
+  /** Whether there is any record of the key. */
+  has(key: ByteString): boolean {
+    return this.#index.find(key, hashKey(key, this.#hash).h1) >= 0;
+  }
+
   /** The key as of sequence `upTo`. The entry's value is a view, until the turn ends or the memtable is released: slabs are reused. */
-  get(key: ByteString, upTo: number): Lookup {
-    let reference = this.index.get(key) ?? 0;
+  get(key: ByteString, upTo: number, hash: KeyHash = hashKey(key, this.#hash)): Lookup {
+    const number = this.#index.find(key, hash.h1);
+    let reference = number < 0 ? 0 : (this.#newest[number] as number);
     const newest = upTo - this.base;
     while (reference !== 0) {
       const view = this.#views[reference >>> REF_SHIFT] as SlabView;
@@ -217,24 +252,34 @@ export class Memtable {
     view: SlabView,
     at: number,
     key: ByteString,
+    { h1 }: KeyHash,
     value: Uint8Array,
     kind: number,
     order: number,
     expireAtMs: number,
     gcTag: number,
   ): number {
-    const previous = this.index.get(key);
-    const next = this.#record(view, at, key, value, kind, 0, order, expireAtMs, gcTag, previous ?? 0);
-    if (previous === undefined) {
-      this.indexBytes += key.length + INDEX_ENTRY_BYTES;
-      const { h1 } = hashKey(key, this.#hash);
-      const present = this.#present;
-      const place = (h1 >>> 3) & (present.length - 1);
-      present[place] = (present[place] as number) | (1 << (h1 & 7));
-    }
+    let number = this.#index.find(key, h1);
+    const previous = number < 0 ? 0 : (this.#newest[number] as number);
+    const next = this.#record(view, at, key, value, kind, 0, order, expireAtMs, gcTag, previous);
+    if (number < 0) number = this.#newKey(key, h1);
     if (expireAtMs !== 0 || kind === KIND_TOMBSTONE) this.collectable = true;
-    this.index.set(key, this.#reference(at));
+    this.#newest[number] = this.#reference(at);
     return next;
+  }
+
+  #newKey(key: ByteString, h1: number): number {
+    this.indexBytes += key.length + INDEX_ENTRY_BYTES;
+    const present = this.#present;
+    const place = (h1 >>> 3) & (present.length - 1);
+    present[place] = (present[place] as number) | (1 << (h1 & 7));
+    const number = this.#index.add(key, h1);
+    if (number === this.#newest.length) {
+      const larger = new Uint32Array(2 * number);
+      larger.set(this.#newest);
+      this.#newest = larger;
+    }
+    return number;
   }
 
   #seal(view: SlabView, at: number, length: number, count: number, sequence: number, synced: number): void {

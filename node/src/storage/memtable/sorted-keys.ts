@@ -1,8 +1,8 @@
 /**
- * The keys of a memtable in order, for iterators, without a cost to writers: keys are taken from the Map in the order they came, sorted in
+ * The keys of a memtable in order, for iterators, without a cost to writers: keys are taken in the order they came, sorted in
  * runs, and small runs are merged. Work is done in steps of a bounded number of keys.
  *
- * Invariant: every run is sorted and has no duplicates; the runs together hold the first `taken` keys of the Map.
+ * Invariant: every run is sorted and has no duplicates; the runs together hold the first `taken` keys.
  */
 
 import type { ByteString } from '../../base/bytes.ts';
@@ -13,25 +13,20 @@ const MERGE_MOST = 32_768;
 export class SortedKeys {
   /** Only read them; they are replaced, never changed. */
   runs: readonly (readonly ByteString[])[] = [];
-  readonly #map: ReadonlyMap<ByteString, number>;
-  readonly #source: Iterator<ByteString>;
+  readonly #keys: readonly ByteString[];
   #taken = 0;
 
-  constructor(map: ReadonlyMap<ByteString, number>) {
-    this.#map = map;
-    // A Map's iterator is live: it goes on to keys added later, as long as it is never asked beyond the last one.
-    this.#source = map.keys();
+  /** @param keys distinct; more may come behind them */
+  constructor(keys: readonly ByteString[]) {
+    this.#keys = keys;
   }
 
   /** Sorts some of the keys not yet taken; true when there are none left. */
   step(): boolean {
-    const count = Math.min(STEP_KEYS, this.#map.size - this.#taken);
+    const taken = this.#taken;
+    const count = Math.min(STEP_KEYS, this.#keys.length - taken);
     if (count <= 0) return true;
-    let run: ByteString[] = [];
-    for (let i = 0; i < count; i += 1) {
-      const next = this.#source.next();
-      if (next.done !== true) run.push(next.value);
-    }
+    let run = this.#keys.slice(taken, taken + count);
     this.#taken += count;
     run.sort(byKey);
     const runs = [...this.runs];
@@ -43,7 +38,7 @@ export class SortedKeys {
     }
     runs.push(run);
     this.runs = runs;
-    return this.#taken === this.#map.size;
+    return this.#taken === this.#keys.length;
   }
 }
 

@@ -38,6 +38,8 @@ const UNSYNCED_BYTES = 4 * 1024 * 1024;
 
 export interface LogOwner {
   nextNumber(): number;
+  /** A turn of the loop begins: what was borrowed in the turns before it has been given back. Not told of every turn. */
+  turnBegins(): void;
   /** The writes of one group are as durable as the policy says, or failed. */
   acknowledge(group: readonly Acknowledge[], error?: CoterieError): void;
   /** The disk is full; the log halts until `resume`. */
@@ -145,6 +147,7 @@ export class Log {
     // The writes of one turn of the loop make one group.
     this.#settings.clock.soon(() => {
       this.#kicked = false;
+      this.#owner.turnBegins();
       void this.#pump();
     });
   }
