@@ -3,7 +3,8 @@
 import { Buffer } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 
-import { CoterieError } from '../../base/errors.ts';
+import { asCoterieError, CoterieError } from '../../base/errors.ts';
+import type { Sink } from '../../runtime/answer.ts';
 import type { ByteBudget } from '../byte-budget.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -16,38 +17,44 @@ const READ_PAST_BYTES = 16 * 1024 * 1024;
 
 /**
  * Reads the whole body. One that came with its head is there by the next microtask, when the parser is through with what the socket gave it, and
- * is taken without the stream's events, which cost as much as the rest of a small request.
+ * is taken without the stream's events, which cost as much as the rest of a small request. Fails with what `tooLarge` makes, of which nothing is
+ * kept, or CANCELLED where the client went away.
  *
  * @param budget what the bodies of all requests may take together, each for as long as it is read
- * @param tooLarge makes the error for a body of more than `most` bytes; nothing of such a body is kept
- * @throws CoterieError from `tooLarge`; BUSY where the budget is used up; CANCELLED where the client went away
+ * @param tooLarge makes the error for a body of more than `most` bytes
+ * @throws CoterieError BUSY where the budget is used up
  */
-export async function readBody(
+export function readBody(
   request: IncomingMessage,
   most: number,
   budget: ByteBudget,
   tooLarge: (bytes: number) => CoterieError,
-): Promise<Buffer> {
+  sink: Sink<Buffer>,
+): void {
   const length = request.headers['content-length'];
   // A body whose length nobody has told may become as long as is allowed.
   const reserved = Math.min(length === undefined ? most : Number(length), most);
   if (!budget.take(reserved)) {
     throw new CoterieError('BUSY', 'this node holds as many unfinished requests as it can', { outcome: 'none' });
   }
-  try {
-    return await collect(request, most, tooLarge);
-  } finally {
-    budget.give(reserved);
-  }
-}
-
-async function collect(request: IncomingMessage, most: number, tooLarge: (bytes: number) => CoterieError): Promise<Buffer> {
-  await NEXT_MICROTASK;
-  if (request.complete && !request.destroyed && request.readableLength <= most) {
-    // Without an encoding what is read is a buffer.
-    return (request.read() as Buffer | null) ?? EMPTY;
-  }
-  return streamed(request, most, tooLarge);
+  void NEXT_MICROTASK.then(() => {
+    if (request.complete && !request.destroyed && request.readableLength <= most) {
+      budget.give(reserved);
+      // Without an encoding what is read is a buffer.
+      sink.succeed((request.read() as Buffer | null) ?? EMPTY);
+      return;
+    }
+    streamed(request, most, tooLarge).then(
+      (body) => {
+        budget.give(reserved);
+        sink.succeed(body);
+      },
+      (error: unknown) => {
+        budget.give(reserved);
+        sink.fail(asCoterieError(error));
+      },
+    );
+  });
 }
 
 function streamed(request: IncomingMessage, most: number, tooLarge: (bytes: number) => CoterieError): Promise<Buffer> {

@@ -5,7 +5,8 @@ import { Buffer } from 'node:buffer';
 import type Router from '@koa/router';
 import type { Context } from 'koa';
 
-import { CoterieError } from '../../base/errors.ts';
+import { asCoterieError, CoterieError } from '../../base/errors.ts';
+import type { Sink } from '../../runtime/answer.ts';
 import type { KvNode, ReadResult, Version, WriteOptions, WriteResult } from '../../runtime/kv.ts';
 import type { ByteBudget } from '../byte-budget.ts';
 import { pairTooLarge } from '../limits.ts';
@@ -17,7 +18,7 @@ import { answerProblem } from './problem.ts';
 import { EXPIRY_HEADER, siblingsJson, siblingsMultipart } from './siblings.ts';
 import { targetOf } from './target.ts';
 
-export type DataNode = Pick<KvNode, 'limits' | 'get' | 'put' | 'delete' | 'nowMs'>;
+export type DataNode = Pick<KvNode, 'limits' | 'getInto' | 'putInto' | 'delete' | 'nowMs'>;
 
 export const CONTEXT_HEADER = 'Coterie-Context';
 export const OPERATION_HEADER = 'Coterie-Operation-Id';
@@ -29,10 +30,18 @@ export const FALLBACKS_HEADER = 'Coterie-Fallbacks';
 
 const PREFIX = '/v1/kv';
 /** Every path of these routes, and no other, matches it. */
-export const DATA_PATH: RegExp = /^\/v1\/kv(?:\/|$)/;
+const DATA_PATH = /^\/v1\/kv(?:\/|$)/;
 
-/** Answers a request for a key; at once where it can. */
-export type DataHandler = (ctx: Context) => Promise<void> | void;
+/** What follows an answer. */
+export interface Ending {
+  /** The context has the answer; it has left already where `ctx.respond` is false. */
+  answered(ctx: Context): void;
+  /** The request failed; nothing was answered. */
+  failed(ctx: Context, error: unknown): void;
+}
+
+/** Answers a request for a key, and ends it, at once where it can. What is wrong with the request itself is thrown, with nothing answered. */
+export type DataHandler = (ctx: Context, ending: Ending) => void;
 
 export interface DataHandlers {
   readonly GET: DataHandler;
@@ -43,8 +52,19 @@ export interface DataHandlers {
 
 /** What answers each method on these paths. */
 export function dataHandlers(node: DataNode, bodies: ByteBudget): DataHandlers {
-  const get: DataHandler = (ctx) => read(ctx, node);
-  return { GET: get, HEAD: get, PUT: (ctx) => write(ctx, node, bodies), DELETE: (ctx) => remove(ctx, node) };
+  const get: DataHandler = (ctx, ending) => {
+    read(ctx, node, ending);
+  };
+  return {
+    GET: get,
+    HEAD: get,
+    PUT: (ctx, ending) => {
+      write(ctx, node, bodies, ending);
+    },
+    DELETE: (ctx, ending) => {
+      remove(ctx, node, ending);
+    },
+  };
 }
 
 export function isDataMethod(method: string): method is keyof DataHandlers {
@@ -52,20 +72,54 @@ export function isDataMethod(method: string): method is keyof DataHandlers {
 }
 
 export function addDataRoutes(router: Router, handlers: DataHandlers): void {
-  router.get(DATA_PATH, handlers.GET);
-  router.put(DATA_PATH, handlers.PUT);
-  router.delete(DATA_PATH, handlers.DELETE);
+  const routed =
+    (handler: DataHandler) =>
+    (ctx: Context): Promise<void> =>
+      new Promise((resolve, reject) => {
+        handler(ctx, {
+          answered: () => {
+            resolve();
+          },
+          failed: (_ctx, error) => {
+            reject(asCoterieError(error));
+          },
+        });
+      });
+  router.get(DATA_PATH, routed(handlers.GET));
+  router.put(DATA_PATH, routed(handlers.PUT));
+  router.delete(DATA_PATH, routed(handlers.DELETE));
 }
 
-function read(ctx: Context, node: DataNode): Promise<void> | void {
-  const { bucket, key } = targetOf(ctx.path, PREFIX.length, node.limits);
-  const answer = node.get(bucket, key, readOptions(ctx.querystring));
-  if (isPromise(answer)) {
-    return answer.then((result) => {
-      answerRead(ctx, result);
-    });
+/** Where the result of a request's operation goes. */
+class Reply<R> implements Sink<R> {
+  readonly #ctx: Context;
+  readonly #ending: Ending;
+  readonly #write: (ctx: Context, result: R) => void;
+
+  constructor(ctx: Context, ending: Ending, write: (ctx: Context, result: R) => void) {
+    this.#ctx = ctx;
+    this.#ending = ending;
+    this.#write = write;
   }
-  answerRead(ctx, answer);
+
+  succeed(result: R): void {
+    try {
+      this.#write(this.#ctx, result);
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    this.#ending.answered(this.#ctx);
+  }
+
+  fail(error: unknown): void {
+    this.#ending.failed(this.#ctx, error);
+  }
+}
+
+function read(ctx: Context, node: DataNode, ending: Ending): void {
+  const { bucket, key } = targetOf(ctx.path, PREFIX.length, node.limits);
+  node.getInto(new Reply(ctx, ending, answerRead), bucket, key, readOptions(ctx.querystring));
 }
 
 function answerRead(ctx: Context, { versions, context, fallbacks = 0 }: ReadResult): void {
@@ -120,20 +174,41 @@ function addTokens(ctx: Context, options: { -readonly [K in keyof WriteOptions]:
   return options;
 }
 
-async function write(ctx: Context, node: DataNode, bodies: ByteBudget): Promise<void> {
+function write(ctx: Context, node: DataNode, bodies: ByteBudget, ending: Ending): void {
   const { bucket, key } = targetOf(ctx.path, PREFIX.length, node.limits);
   const { options, expiry } = putOptions(ctx.querystring, () => node.nowMs());
   addTokens(ctx, options);
   const tooLarge = (bytes: number): CoterieError => pairTooLarge(key.length + bytes, node.limits);
-  const body = await readBody(ctx.req, node.limits.pairBytes - key.length, bodies, tooLarge);
-  const answer = node.put(bucket, key, body, expiry, options);
-  answerWrite(ctx, isPromise(answer) ? await answer : answer);
+  readBody(ctx.req, node.limits.pairBytes - key.length, bodies, tooLarge, {
+    succeed: (body) => {
+      try {
+        node.putInto(new Reply(ctx, ending, answerWrite), bucket, key, body, expiry, options);
+      } catch (error) {
+        ending.failed(ctx, error);
+      }
+    },
+    fail: (error) => {
+      ending.failed(ctx, error);
+    },
+  });
 }
 
-async function remove(ctx: Context, node: DataNode): Promise<void> {
+function remove(ctx: Context, node: DataNode, ending: Ending): void {
   const { bucket, key } = targetOf(ctx.path, PREFIX.length, node.limits);
   const answer = node.delete(bucket, key, addTokens(ctx, deleteOptions(ctx.querystring)));
-  answerWrite(ctx, isPromise(answer) ? await answer : answer);
+  const reply = new Reply(ctx, ending, answerWrite);
+  if (!isPromise(answer)) {
+    reply.succeed(answer);
+    return;
+  }
+  answer.then(
+    (result) => {
+      reply.succeed(result);
+    },
+    (error: unknown) => {
+      reply.fail(error);
+    },
+  );
 }
 
 function answerWrite(ctx: Context, { context, siblings, fallbacks = 0 }: WriteResult): void {
