@@ -5,6 +5,7 @@
  *
  * - `writeQuorum`: "W counted one short" answers w - 1 (at least 1).
  * - `ownCopy`: "coordinator forgets its copy" answers undefined, so that the new dot claims what its holder has not merged.
+ * - `truncate`: "truncation makes false siblings" drops the oldest entries by Dynamo's own rule: whoever has them, and with no floor in their place.
  * - `reconcile`: "merge by overwrite" answers the incoming bytes.
  * - `repairs`: "read repair dropped" answers false; the read then takes the repair for done.
  * - `operation`: "retry makes a second dot" answers undefined, so that no version knows its operation.
@@ -41,6 +42,7 @@ import type { Dot } from '../cluster/versioning/object.ts';
 import { type Reconciled, reconcileEncoded } from '../cluster/versioning/reconcile.ts';
 import type { KvObject } from '../cluster/versioning/object.ts';
 import { makeTag, type Tag } from '../cluster/versioning/tag.ts';
+import { truncateClock } from '../cluster/versioning/truncate.ts';
 import type { Mutation, Operation } from '../cluster/versioning/update.ts';
 import type { Hint, HintPage } from './hint-scan.ts';
 
@@ -63,6 +65,12 @@ export interface Policies {
   writeQuorum(w: number): number;
   /** The coordinator's own copy (encoded) that a write is merged into. */
   ownCopy(local: Uint8Array | undefined): Uint8Array | undefined;
+  /**
+   * What a write is made on where the clock of the coordinator's copy is too long, and `keep` entries of it are enough.
+   *
+   * @param upToMs what is later stays; undefined where no entry may go, because a primary may lack what `local` has, or somebody keep a hint
+   */
+  truncate(local: KvObject, keep: number, upToMs: number | undefined): KvObject;
   /** What a store keeps when an object comes in, and what a read answers when replicas differ. */
   reconcile(local: Uint8Array | undefined, incoming: Uint8Array): Reconciled;
   /** Whether the stale replica is brought up to date by a read. */
@@ -114,6 +122,7 @@ export interface Policies {
 export const SHIPPED_POLICIES: Policies = {
   writeQuorum: (w) => w,
   ownCopy: (local) => local,
+  truncate: (local, keep, upToMs) => (upToMs === undefined ? local : truncateClock(local, keep, upToMs)),
   reconcile: (local, incoming) => reconcileEncoded(local, incoming, crc32),
   repairs: () => true,
   operation: (asked) => asked,
