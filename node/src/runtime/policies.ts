@@ -17,13 +17,14 @@
  * - `counts`: "blank replica counted in R" answers true.
  * - `reconcileRepaired`: "repair overwrites instead of merging" answers the incoming bytes.
  * - `transferred`: "TTL revived by repair" answers the object without its expiry.
+ * - `unreadable`: "quarantined range answers not found" answers undefined where damage took the copy.
  * - `damageShows`: "Merkle root unchanged by damage" answers false, so that a tree goes on saying what the store had before.
  * - `observersNeeded`: "one-observer DOWN" answers 1.
  * - `accuses`: "rumour counted as a probe" answers true.
  * - `mostAheadMs`: "clock jump accepted" answers Infinity.
  * - `countsFallbacks`: "fallback counted in a strict quorum" answers true.
  * - `overdue`: "hint dropped by age" drops the hints.
- * - `spendsStandIn`: answering false shows what becomes of a write whose hint is gone (test/runtime/handoff.test.ts).
+ * - `spendsStandIn`: "fallback mints on after it dropped a hint" answers false.
  * - `writesBack`: "strong read skips write-back when fewer than W hold the tag" answers false; the read then answers what one replica holds.
  * - `writeTag`: "tag reused by two writes of one coordinator" answers the tag of the coordinator's last write of the key.
  * - `refusesBelow`: "per-request R below the bucket's" answers false.
@@ -44,6 +45,7 @@ import type { KvObject } from '../cluster/versioning/object.ts';
 import { makeTag, type Tag } from '../cluster/versioning/tag.ts';
 import { truncateClock } from '../cluster/versioning/truncate.ts';
 import type { Mutation, Operation } from '../cluster/versioning/update.ts';
+import type { Entry } from '../storage/entry.ts';
 import type { Hint, HintPage } from './hint-scan.ts';
 
 /** What makes the dots of this boot. */
@@ -93,6 +95,8 @@ export interface Policies {
   reconcileRepaired(local: Uint8Array | undefined, incoming: Uint8Array): Reconciled;
   /** What repair sends of an object that this store holds. */
   transferred(object: Uint8Array): Uint8Array;
+  /** What a read is told of a copy that the store cannot read: that it is unknown, which is thrown, and never that there is none. */
+  unreadable(error: unknown): Entry | undefined;
   /** Whether damage makes the leaves of the hash tree around it unknown, and the range a debt. */
   damageShows(): boolean;
   /** How many observers must have found a member silent for it to be DOWN. */
@@ -134,6 +138,9 @@ export const SHIPPED_POLICIES: Policies = {
   coordinates: (synchronised) => synchronised,
   reconcileRepaired: (local, incoming) => reconcileEncoded(local, incoming, crc32),
   transferred: (object) => object,
+  unreadable: (error) => {
+    throw error;
+  },
   damageShows: () => true,
   observersNeeded: () => 2,
   accuses: (probed) => probed,
