@@ -83,6 +83,8 @@ export class Machine {
   impaired: 'no' | 'lost' | 'rotten' = 'no';
   /** Where only tables are rotten and the store mends itself: what it had reread when they rotted. */
   #mends: { readonly boots: number; readonly scrubs: number; readonly passes: number } | undefined;
+  /** How many times bits of its disks have rotted. */
+  rotted = 0;
   /** When the power last went, for the budget of `fsync: interval`. */
   powerLostUs = -Infinity;
   process: Process | undefined;

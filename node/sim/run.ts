@@ -6,6 +6,7 @@
  */
 
 import { crc32 } from 'node:zlib';
+import type { Topology } from '../src/cluster/ring/topology.ts';
 import type { KvNode, RepairView } from '../src/runtime/kv.ts';
 import type { LogFields } from '../src/telemetry/logger.ts';
 import { checkConvergence, type ReplicaCopy } from './checkers/convergence.ts';
@@ -26,7 +27,10 @@ import { recognise } from './clients/value.ts';
 import { Coverage } from './coverage.ts';
 import { settingsOf, topologyOf } from './faults/deployment.ts';
 import { Injector } from './faults/injector.ts';
+import { Absences } from './faults/absences.ts';
+import { SingleReads } from './faults/single-reads.ts';
 import { Stragglers } from './faults/stragglers.ts';
+import { Successions } from './faults/successions.ts';
 import { drawPlan, type Plan } from './faults/plan.ts';
 import { Machine, type OpenNode, type Reply, type Seams } from './machine.ts';
 import { arm, disarm } from './world/guard.ts';
@@ -108,6 +112,7 @@ class Run {
   readonly #plan: Plan;
   readonly #coverage: Coverage;
   readonly #network: SimNetwork;
+  readonly #topology: Topology;
   readonly #machines: readonly Machine[];
   readonly #injector: Injector;
   readonly #parts: ClientParts;
@@ -133,6 +138,7 @@ class Run {
       skewUs: skewMs * 2000 + (deaths ? TIME_LEASE_US : 0),
     });
     const topology = topologyOf(plan, this.#dice);
+    this.#topology = topology;
     this.#machines = plan.members.map(
       ({ name }) =>
         new Machine({
@@ -182,11 +188,14 @@ class Run {
       for (let at = 0; at < strong.strong.clients; at += 1) working.push(new StrongClient(strong).run(() => over));
     }
     if (this.#plan.stragglers) working.push(new Stragglers(this.#parts, this.#network, new Client(this.#parts)).run(() => over));
+    const cutting = this.#cutting();
+    if (cutting !== undefined) working.push(cutting.run());
     const injecting = this.#injector.run(() => over);
     const watching = this.#watchBounds(() => over);
+    const rereading = this.#plan.singleReads ? new SingleReads(this.#parts, new Client(this.#parts)).run(() => over) : undefined;
     await Promise.all(working);
     over = true;
-    await Promise.all([injecting, watching]);
+    await Promise.all([injecting, watching, rereading]);
     const healBy = this.#world.nowUs + HEAL_MS * 1000;
     const late = this.#world.schedule(HEAL_MS * 1000, undefined, () => {
       this.#world.fail('liveness', `not whole ${String(HEAL_MS)} ms after the last fault: ${this.#waitsFor()}`);
@@ -198,6 +207,18 @@ class Run {
     if (strong !== undefined) await this.#judgeStrong(strong);
     await this.#world.sleep(IDLE_MS);
     this.#judgeBounds(true);
+  }
+
+  #cutting(): Successions | Absences | undefined {
+    const parts = { ...this.#parts, network: this.#network, topology: this.#topology };
+    switch (this.#plan.cuts) {
+      case 'successions':
+        return new Successions(parts, new Client(parts));
+      case 'absences':
+        return new Absences(parts, new Client(parts), new Client(parts));
+      case undefined:
+        return undefined;
+    }
   }
 
   /** What is left of the incarnations is counted. */

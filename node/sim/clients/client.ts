@@ -46,12 +46,18 @@ interface ReadAnswer {
   readonly context: Uint8Array | undefined;
 }
 
+interface Expiry {
+  readonly expireAtMs: number;
+  readonly keepTtl: boolean;
+}
+
 interface ReadAsked {
   readonly r: number;
   readonly quorum: QuorumKind;
   readonly timeoutMs: number;
 }
 
+const LASTING: Expiry = { expireAtMs: 0, keepTtl: false };
 const MOST_ATTEMPTS = 4;
 const CROWD_CHANCE = 0.3;
 
@@ -128,6 +134,28 @@ export class Client {
     return this.#put(key, false);
   }
 
+  /** Sets a key that nobody else touches at all N replicas, fallbacks not counted. */
+  async putAtAll(key: string, bytes: number): Promise<void> {
+    const { n } = this.#parts.plan;
+    const write = this.#begin(key, 'put', undefined, [0], { w: n, sloppy: false, operation: false });
+    await this.#send(write, undefined, bytes, LASTING);
+  }
+
+  /** Sets a key at one node, over no more than this client was last told of it; no retry can be told from a write. */
+  async putOver(key: string, at: Machine, asked: Pick<WriteRecord, 'w' | 'sloppy'>): Promise<void> {
+    this.#home = at;
+    const context = this.#held.get(key);
+    const write = this.#begin(key, 'put', context, [0], { ...asked, operation: false });
+    await this.#send(write, context, this.#parts.plan.valueBytes, LASTING);
+  }
+
+  /** Reads a key, and remembers what it was told. */
+  async learn(key: string, at: Machine): Promise<void> {
+    const { n } = this.#parts.plan;
+    const reply = await readAt(this.#parts, at, key, { r: n, quorum: 'strict', timeoutMs: 2000 });
+    if (reply.kind === 'answer') this.#hold(key, reply.value);
+  }
+
   /** Deletes it. */
   remove(key: string): Promise<void> {
     return this.#delete(key, false);
@@ -201,9 +229,14 @@ export class Client {
     const held = this.#held.get(key);
     if (held !== undefined && this.#dice.chance(0.35)) return held;
     const answer = await this.#read(key);
-    if (answer?.context === undefined) return undefined;
-    const covers = answer.read.versions.flatMap((version) => (version.number === undefined ? [] : [version.number]));
-    const fresh = { token: answer.context, covers };
+    if (answer === undefined) return undefined;
+    return this.#hold(key, answer);
+  }
+
+  #hold(key: string, { read, context }: ReadAnswer): HeldContext | undefined {
+    if (context === undefined) return undefined;
+    const covers = read.versions.flatMap((version) => (version.number === undefined ? [] : [version.number]));
+    const fresh = { token: context, covers };
     this.#held.set(key, fresh);
     return fresh;
   }
@@ -218,9 +251,14 @@ export class Client {
     const expireAtMs = expiring && dice.oneIn(2) ? soonMs : 0;
     const keepTtl = expiring && expireAtMs === 0 && dice.oneIn(3);
     const write = this.#begin(key, 'put', context, keepTtl ? [] : [expireAtMs]);
+    await this.#send(write, context, bytes, { expireAtMs, keepTtl });
+  }
+
+  async #send(write: WriteRecord, context: HeldContext | undefined, bytes: number, expiry: Expiry): Promise<void> {
+    const { key, number } = write;
     await this.#attempt(write, context, (node, options) => {
-      const value = makeValue(key, write.number, bytes);
-      const answer = node.put(BUCKET, key, value, { expireAtMs, keepTtl }, options);
+      const value = makeValue(key, number, bytes);
+      const answer = node.put(BUCKET, key, value, expiry, options);
       value.fill(POISON);
       return answer;
     });
@@ -248,7 +286,13 @@ export class Client {
     world.trace.note('client', `expire ${key}`, `${String(atMs)} ${change.outcome}`);
   }
 
-  #begin(key: string, kind: 'put' | 'delete', context: HeldContext | undefined, expiries: readonly number[]): WriteRecord {
+  #begin(
+    key: string,
+    kind: 'put' | 'delete',
+    context: HeldContext | undefined,
+    expiries: readonly number[],
+    asked?: Pick<WriteRecord, 'w' | 'sloppy' | 'operation'>,
+  ): WriteRecord {
     const dice = this.#dice;
     const { history, plan, world } = this.#parts;
     return history.begin({
@@ -256,9 +300,9 @@ export class Client {
       kind,
       blind: context === undefined,
       covers: context?.covers ?? [],
-      w: dice.chance(0.8) ? plan.w : dice.between(1, plan.n),
-      sloppy: this.#quorum() === 'sloppy',
-      operation: dice.oneIn(2) && !plan.anonymous.has(key) && !key.startsWith(LATE_KEYS),
+      w: asked?.w ?? (dice.chance(0.8) ? plan.w : dice.between(1, plan.n)),
+      sloppy: asked?.sloppy ?? this.#quorum() === 'sloppy',
+      operation: asked?.operation ?? (dice.oneIn(2) && !plan.anonymous.has(key) && !key.startsWith(LATE_KEYS)),
       expiries,
       startUs: world.nowUs,
     });

@@ -40,7 +40,11 @@ export function settingsOf(plan: Plan, topology: Topology, name: string): Omit<N
     name: memberName(name),
     topology,
     directory: '/data',
-    limits: { ...plan.admission, hintBytes: plan.hintBytes },
+    limits: {
+      ...plan.admission,
+      hintBytes: plan.hintBytes,
+      ...(plan.truncation === undefined ? {} : { clockEntries: plan.truncation.entries, clockEntryAgeMs: plan.truncation.ageMs }),
+    },
     timings: {
       collectMs: plan.collectMs,
       hintOverdueMs: plan.hintOverdueMs,
@@ -49,7 +53,7 @@ export function settingsOf(plan: Plan, topology: Topology, name: string): Omit<N
     engine: {
       fsync: plan.fsync,
       memtableBytes: plan.memtableBytes,
-      cacheBytes: 64 * 1024,
+      cacheBytes: (plan.singleReads ? 8 : 64) * 1024,
       openFiles: 16,
       blockBytes: 512,
       tableBytes: 16 * 1024,

@@ -322,6 +322,7 @@ export class Injector {
     const mends = this.#plan.repairs && files === tables && this.#dice.chance(0.8);
     if (mends) machine.rotTables();
     else machine.impaired = 'rotten';
+    machine.rotted += 1;
     this.#hurt.add(machine);
     for (let flips = this.#dice.between(1, 12); flips > 0; flips -= 1) {
       const file = this.#dice.pick(files);

@@ -23,6 +23,13 @@ import { Dice } from '../world/dice.ts';
 
 const ADMISSION_STREAM = 0x6164;
 const COLLECTION_STREAM = 0x636f;
+// The numbers of these are such that none of the seeds that were kept when they came draws anything from them: what they are kept for goes on as it did.
+const TRUNCATION_STREAM = 0x7472_1516;
+const SINGLE_READS_STREAM = 0x740a;
+const CUTS_STREAM = 0x6381;
+
+/** The fewest entries that a clock may be truncated to. */
+const LEAST_CLOCK = 2;
 
 export const FAULTS = [
   'kill',
@@ -125,10 +132,16 @@ export interface Plan {
   /** How long hints may wait before they are debt. */
   readonly hintOverdueMs: number;
   readonly strong: StrongPlan | undefined;
+  /** Clocks are truncated above so few entries that a run reaches them, and once entries are older than clocks differ; undefined: as shipped. */
+  readonly truncation: { readonly entries: number; readonly ageMs: number } | undefined;
   /** How often tombstones and expired values are collected. */
   readonly collectMs: number;
   /** Keys are deleted and collected while messages about them are under way: stragglers.ts. Little else goes wrong then, because it would hold up rounds. */
   readonly stragglers: boolean;
+  /** Keys that all replicas have are read at one alone once its disk has rotted: single-reads.ts. Caches are small then, so that reads meet the disk. */
+  readonly singleReads: boolean;
+  /** Members are cut off so that others coordinate in their stead, as the keys of successions.ts or absences.ts need it. */
+  readonly cuts: 'successions' | 'absences' | undefined;
   /** Keys whose writes carry no operation ids: what is deleted need not be remembered for the retries of ten minutes. */
   readonly anonymous: ReadonlySet<string>;
 }
@@ -148,7 +161,7 @@ export function drawPlan(seed: number, dice: Dice): Plan {
   const destructive = [...faults].some((fault) => DESTRUCTIVE.has(fault));
   const powerLosses = faults.has('power-loss') || faults.has('cut-midway') || faults.has('zone-loss');
   const lossy = interval && powerLosses;
-  const plan: Omit<Plan, 'strong' | 'lossBudget' | 'collectMs' | 'anonymous' | 'stragglers'> = {
+  const plan: Omit<Plan, 'strong' | 'truncation' | 'singleReads' | 'cuts' | 'lossBudget' | 'collectMs' | 'anonymous' | 'stragglers'> = {
     seed,
     members: Array.from({ length: size }, (_, at) => ({
       name: `node-${String(at + 1)}`,
@@ -189,7 +202,10 @@ export function drawPlan(seed: number, dice: Dice): Plan {
   // Drawn last, so that the rest of a seed's plan is what it was before there were strong buckets.
   const strong = interval || dice.chance(0.5) ? undefined : drawStrong(n, destructive, dice);
   const collection = drawCollection(plan, new Dice(seed, COLLECTION_STREAM));
-  return { ...plan, ...collection, strong, lossBudget: Math.min(w, strong?.w ?? w) - 1 };
+  const singleReads = collection.faults.has('bit-rot') && plan.overlapHolds && new Dice(seed, SINGLE_READS_STREAM).oneIn(2);
+  const cuts = drawCuts({ ...plan, ...collection }, new Dice(seed, CUTS_STREAM));
+  const truncation = drawTruncation(plan.skewMs, cuts === 'successions', new Dice(seed, TRUNCATION_STREAM));
+  return { ...plan, ...collection, strong, truncation, singleReads, cuts, lossBudget: Math.min(w, strong?.w ?? w) - 1 };
 }
 
 /** @param destructive disks are lost, which W = 1 does not cover */
@@ -226,6 +242,33 @@ function drawCollection(
     stragglers,
     anonymous: new Set(keys.filter(({ kind }) => kind === 'fleeting' || dice.oneIn(2)).map(({ name }) => name)),
   };
+}
+
+/** An old disk is restored only while all members are in touch; and without a fault no value may need one to have siblings. */
+function drawCuts(
+  drawn: Pick<Plan, 'n' | 'members' | 'faults' | 'admission' | 'quorums' | 'coveredW' | 'stragglers'>,
+  dice: Dice,
+): Plan['cuts'] {
+  const { n, members, faults, admission, quorums, coveredW, stragglers } = drawn;
+  const wanted = dice.weighted([
+    ['successions', 1],
+    ['absences', 1],
+    [undefined, 2],
+  ] as const);
+  if (faults.size === 0 || faults.has('restored-disk') || stragglers || admission !== undefined) return undefined;
+  // A key has N coordinators: one more than its clock may keep.
+  if (wanted === 'successions') return n > LEAST_CLOCK ? wanted : undefined;
+  // As many as must have a write that is to survive.
+  return wanted === 'absences' && quorums === 'mixed' && members.length - n >= coveredW ? wanted : undefined;
+}
+
+/** @param always clocks are truncated in any case, and as soon as they can be */
+function drawTruncation(skewMs: number, always: boolean, dice: Dice): Plan['truncation'] {
+  const drawn = dice.oneIn(3);
+  const entries = dice.oneIn(3) ? LEAST_CLOCK + 1 : LEAST_CLOCK;
+  const ageMs = 2 * skewMs + 100;
+  if (always) return { entries: LEAST_CLOCK, ageMs };
+  return drawn ? { entries, ageMs } : undefined;
 }
 
 function drawKeys(dice: Dice): PlannedKey[] {

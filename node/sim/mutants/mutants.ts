@@ -12,6 +12,7 @@
  * | merge by overwrite | survival |
  * | read repair dropped | convergence |
  * | retry makes a second dot | siblings |
+ * | truncation makes false siblings | siblings |
  * | blank replica counted in R | quorum-overlap |
  * | shed after effect | refusals |
  * | torn tail accepted | disk-answers |
@@ -26,16 +27,19 @@
  * | restored store keeps its actor | crash-free: a coordinator refuses to mint a dot that its own clock has seen |
  * | EXPIRE overwrites a newer value | siblings: the value that it wrote anew stands beside the one that had replaced it |
  * | fsync retried after failure | disk-answers: the log misses frames that were told to be synced |
+ * | quarantined range answers not found | quorum-overlap |
  * | Merkle root unchanged by damage | convergence |
  * | repair overwrites instead of merging | survival |
  * | TTL revived by repair | no-return |
  * | hint lost on crash | survival |
  * | hint dropped by age | survival |
  * | fallback counted in a strict quorum | quorum-overlap |
+ * | fallback mints on after it dropped a hint | survival |
  * | unbounded hint queue | bounds |
  */
 
 import { crc32 } from 'node:zlib';
+import { asCoterieError } from '../../src/base/errors.ts';
 import { decodeObject, encodeObject, readHeader } from '../../src/cluster/versioning/codec.ts';
 import { isRegister } from '../../src/cluster/versioning/register-codec.ts';
 import { counterOf, makeTag, type Tag } from '../../src/cluster/versioning/tag.ts';
@@ -50,6 +54,7 @@ import { withAmnesia, withOldActor } from './amnesia.ts';
 import { dropHints } from './drop-hints.ts';
 import { expireAsWrite } from './expire-as-write.ts';
 import { forgetHints } from './forget-hints.ts';
+import { TRUNCATING_BLINDLY } from './truncate-blindly.ts';
 import { bound, wrapFiles } from './wrapped-vfs.ts';
 
 export interface Mutant {
@@ -97,6 +102,12 @@ function tagsReused(): Policies['writeTag'] {
   };
 }
 
+/** What damage took is answered like what was never written. */
+function notFound(error: unknown): undefined {
+  if (asCoterieError(error).code !== 'DATA_DAMAGED') throw error;
+  return undefined;
+}
+
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ack before the log is synced',
@@ -117,6 +128,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   { name: 'read repair dropped', checker: 'convergence', seams: byPolicy({ repairs: () => false }) },
   { name: 'retry makes a second dot', checker: 'siblings', seams: byPolicy({ operation: () => undefined }) },
+  { name: 'truncation makes false siblings', checker: 'siblings', seams: byPolicy(TRUNCATING_BLINDLY) },
   { name: 'one-observer DOWN', checker: 'two-observers', seams: byPolicy({ observersNeeded: () => 1 }) },
   { name: 'rumour counted as a probe', checker: 'two-observers', seams: byPolicy({ accuses: () => true }) },
   { name: 'clock jump accepted', checker: 'clock-bound', seams: byPolicy({ mostAheadMs: () => Infinity }) },
@@ -160,6 +172,7 @@ export const MUTANTS: readonly Mutant[] = [
     checker: 'disk-answers',
     seams: byFile((file) => ({ ...bound(file), dataSync: () => file.dataSync().catch(() => file.dataSync()) })),
   },
+  { name: 'quarantined range answers not found', checker: 'quorum-overlap', seams: byPolicy({ unreadable: notFound }) },
   { name: 'Merkle root unchanged by damage', checker: 'convergence', seams: byPolicy({ damageShows: () => false }) },
   {
     name: 'repair overwrites instead of merging',
@@ -174,6 +187,11 @@ export const MUTANTS: readonly Mutant[] = [
   },
   { name: 'hint dropped by age', checker: 'survival', seams: byPolicy({ overdue: dropHints }) },
   { name: 'fallback counted in a strict quorum', checker: 'quorum-overlap', seams: byPolicy({ countsFallbacks: () => true }) },
+  {
+    name: 'fallback mints on after it dropped a hint',
+    checker: 'survival',
+    seams: byPolicy({ spendsStandIn: () => false }),
+  },
   {
     name: 'unbounded hint queue',
     checker: 'bounds',

@@ -2,8 +2,8 @@
  * Whether nobody keeps a hint of a key that its primaries lack: to be known before a clock is truncated, because what a hint brings later would count
  * as seen by then, and be lost.
  *
- * Any member but a primary may have stood in at some time, so all are asked, and one that cannot answer means no. It is asked only when the primaries
- * agree on a clock above the threshold. What is written while the question is under way is younger than anything that truncation drops
+ * Any member but a primary may have stood in at some time, so all are asked, and one that cannot answer, or does not at present, means no. It is
+ * asked only when the primaries agree on a clock above the threshold. What is written while the question is under way is younger than anything that truncation drops
  * (versioning/truncate.ts).
  */
 
@@ -28,7 +28,7 @@ export function surveyHints(
 ): void {
   const { members, transport, encoder, topology } = core;
   const others = members.names.map((_, index) => index).filter((index) => !replicas.includes(index));
-  if (others.length === 0 || !others.every((index) => members.isReachable(index))) {
+  if (others.length === 0 || !others.every((index) => members.isHealthy(index))) {
     done(others.length === 0);
     return;
   }

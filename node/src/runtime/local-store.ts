@@ -66,7 +66,12 @@ export class LocalStore {
    * @throws CoterieError DATA_DAMAGED where the copy cannot be known
    */
   tryGet(key: ByteString): Entry | undefined | Pending {
-    const entry = this.engine.tryGet(key);
+    let entry: Entry | undefined | Pending;
+    try {
+      entry = this.engine.tryGet(key);
+    } catch (error) {
+      entry = this.#policies.unreadable(error);
+    }
     return entry === undefined || entry instanceof Pending || !this.isCollected(key, entry) ? entry : undefined;
   }
 

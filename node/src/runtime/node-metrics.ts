@@ -32,6 +32,7 @@ const HELP = {
   damagedReads: 'Local copies that could not be read because of damage',
   siblingsWarned: 'Writes that left many siblings',
   clocksWarned: 'Writes that left a large clock',
+  clocksTruncated: 'Writes that left the oldest entries of a clock behind',
   leasesRenewed: 'Leases of counters and time taken',
   rewinds: 'Times that this store was found to be rewound',
   partitionsCompared: 'Partitions compared with another replica',

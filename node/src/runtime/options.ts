@@ -4,6 +4,8 @@ import type { Address, Network } from '../env/network.ts';
 import type { Clock } from '../env/clock.ts';
 import type { Executor } from '../env/executor.ts';
 import type { MemberName } from '../base/ids.ts';
+import { CLOCK_TRUNCATE } from '../cluster/versioning/object.ts';
+import { TRUNCATE_MIN_AGE_MS } from '../cluster/versioning/truncate.ts';
 import type { Random } from '../env/random.ts';
 import type { Vfs } from '../env/vfs.ts';
 import type { Topology } from '../cluster/ring/topology.ts';
@@ -42,6 +44,10 @@ export interface NodeLimits {
   readonly peerRequests: number;
   /** Bytes of hints that this store keeps for primaries that are away; above it, it refuses further ones with BUSY. 1 GiB. */
   readonly hintBytes: number;
+  /** Clock entries of a key above which a write truncates the clock, or warns where it may not; 2 to 100. 50. */
+  readonly clockEntries: number;
+  /** How old a clock entry must be before it may go, in ms: above what the wall clocks of two nodes may differ. 60,000. */
+  readonly clockEntryAgeMs: number;
 }
 
 /** Durations of the store's bookkeeping, in ms. */
@@ -99,6 +105,8 @@ export const DEFAULT_LIMITS: NodeLimits = {
   waiting: 1024,
   peerRequests: 16_384,
   hintBytes: 1024 * 1024 * 1024,
+  clockEntries: CLOCK_TRUNCATE,
+  clockEntryAgeMs: TRUNCATE_MIN_AGE_MS,
 };
 
 export const DEFAULT_TIMINGS: NodeTimings = {

@@ -5,6 +5,7 @@
  *
  * - `writeQuorum`: "W counted one short" answers w - 1 (at least 1).
  * - `ownCopy`: "coordinator forgets its copy" answers undefined, so that the new dot claims what its holder has not merged.
+ * - `truncate`: "truncation makes false siblings" drops the oldest entries by Dynamo's own rule: whoever has them, and with no floor in their place.
  * - `reconcile`: "merge by overwrite" answers the incoming bytes.
  * - `repairs`: "read repair dropped" answers false; the read then takes the repair for done.
  * - `operation`: "retry makes a second dot" answers undefined, so that no version knows its operation.
@@ -16,13 +17,14 @@
  * - `counts`: "blank replica counted in R" answers true.
  * - `reconcileRepaired`: "repair overwrites instead of merging" answers the incoming bytes.
  * - `transferred`: "TTL revived by repair" answers the object without its expiry.
+ * - `unreadable`: "quarantined range answers not found" answers undefined where damage took the copy.
  * - `damageShows`: "Merkle root unchanged by damage" answers false, so that a tree goes on saying what the store had before.
  * - `observersNeeded`: "one-observer DOWN" answers 1.
  * - `accuses`: "rumour counted as a probe" answers true.
  * - `mostAheadMs`: "clock jump accepted" answers Infinity.
  * - `countsFallbacks`: "fallback counted in a strict quorum" answers true.
  * - `overdue`: "hint dropped by age" drops the hints.
- * - `spendsStandIn`: answering false shows what becomes of a write whose hint is gone (test/runtime/handoff.test.ts).
+ * - `spendsStandIn`: "fallback mints on after it dropped a hint" answers false.
  * - `writesBack`: "strong read skips write-back when fewer than W hold the tag" answers false; the read then answers what one replica holds.
  * - `writeTag`: "tag reused by two writes of one coordinator" answers the tag of the coordinator's last write of the key.
  * - `refusesBelow`: "per-request R below the bucket's" answers false.
@@ -41,7 +43,9 @@ import type { Dot } from '../cluster/versioning/object.ts';
 import { type Reconciled, reconcileEncoded } from '../cluster/versioning/reconcile.ts';
 import type { KvObject } from '../cluster/versioning/object.ts';
 import { makeTag, type Tag } from '../cluster/versioning/tag.ts';
+import { truncateClock } from '../cluster/versioning/truncate.ts';
 import type { Mutation, Operation } from '../cluster/versioning/update.ts';
+import type { Entry } from '../storage/entry.ts';
 import type { Hint, HintPage } from './hint-scan.ts';
 
 /** What makes the dots of this boot. */
@@ -63,6 +67,12 @@ export interface Policies {
   writeQuorum(w: number): number;
   /** The coordinator's own copy (encoded) that a write is merged into. */
   ownCopy(local: Uint8Array | undefined): Uint8Array | undefined;
+  /**
+   * What a write is made on where the clock of the coordinator's copy is too long, and `keep` entries of it are enough.
+   *
+   * @param upToMs what is later stays; undefined where no entry may go, because a primary may lack what `local` has, or somebody keep a hint
+   */
+  truncate(local: KvObject, keep: number, upToMs: number | undefined): KvObject;
   /** What a store keeps when an object comes in, and what a read answers when replicas differ. */
   reconcile(local: Uint8Array | undefined, incoming: Uint8Array): Reconciled;
   /** Whether the stale replica is brought up to date by a read. */
@@ -85,6 +95,8 @@ export interface Policies {
   reconcileRepaired(local: Uint8Array | undefined, incoming: Uint8Array): Reconciled;
   /** What repair sends of an object that this store holds. */
   transferred(object: Uint8Array): Uint8Array;
+  /** What a read is told of a copy that the store cannot read: that it is unknown, which is thrown, and never that there is none. */
+  unreadable(error: unknown): Entry | undefined;
   /** Whether damage makes the leaves of the hash tree around it unknown, and the range a debt. */
   damageShows(): boolean;
   /** How many observers must have found a member silent for it to be DOWN. */
@@ -114,6 +126,7 @@ export interface Policies {
 export const SHIPPED_POLICIES: Policies = {
   writeQuorum: (w) => w,
   ownCopy: (local) => local,
+  truncate: (local, keep, upToMs) => (upToMs === undefined ? local : truncateClock(local, keep, upToMs)),
   reconcile: (local, incoming) => reconcileEncoded(local, incoming, crc32),
   repairs: () => true,
   operation: (asked) => asked,
@@ -125,6 +138,9 @@ export const SHIPPED_POLICIES: Policies = {
   coordinates: (synchronised) => synchronised,
   reconcileRepaired: (local, incoming) => reconcileEncoded(local, incoming, crc32),
   transferred: (object) => object,
+  unreadable: (error) => {
+    throw error;
+  },
   damageShows: () => true,
   observersNeeded: () => 2,
   accuses: (probed) => probed,

@@ -31,18 +31,18 @@ import {
 } from '../cluster/quorum/write.ts';
 import { type Allocate, decodeObject, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
 import { type Context, decodeContext } from '../cluster/versioning/context.ts';
-import { CLOCK_TRUNCATE, type Dot, emptyObject, type KvObject, sameDot, type Sibling } from '../cluster/versioning/object.ts';
+import { type Dot, emptyObject, type KvObject, sameDot, type Sibling } from '../cluster/versioning/object.ts';
 import { findOperation, operationOf } from '../cluster/versioning/operation.ts';
 import { type Applied, applyWrite, type Mutation, type Operation } from '../cluster/versioning/update.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import type { Sink } from './answer.ts';
+import { ClockTruncation } from './clock-truncation.ts';
 import { FallbackWrites, needsStandIn } from './fallback-writes.ts';
 import type { StandIns } from './fallbacks.ts';
 import { contentOf, digestOf, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import { GatherOperation } from './gather-operation.ts';
 import type { Hinted } from './hint-store.ts';
-import { surveyHints } from './hint-survey.ts';
 import type { Done } from './local-store.ts';
 import { ObjectWritten } from './object-written.ts';
 import { bodyHash, owned, type WriteAnswer, type WriteCommand } from './write-command.ts';
@@ -88,8 +88,8 @@ export class WriteOperation implements WriteOut {
   /** Who stands in for whom, where a primary is unhealthy and fallbacks may be counted. */
   #standIns: StandIns | undefined;
   #fallbackWrites: FallbackWrites | undefined;
-  /** Nobody keeps a hint of the key; undefined while that was not asked. */
-  #hintless: boolean | undefined;
+  /** Where the clock is too long. */
+  #truncation: ClockTruncation | undefined;
 
   constructor(core: NodeCore, command: WriteCommand, sink: Sink<WriteAnswer>) {
     this.#core = core;
@@ -239,13 +239,14 @@ export class WriteOperation implements WriteOut {
     if (bucket.blindWrites === 'quorum' && this.#context === undefined) need = Math.max(need, bucket.R - 1);
     // What these answer depends on what is there, and this copy may have missed the latest.
     if (kind === 'expire' || keepTtl) need = Math.max(need, overlapping(n, bucket.W) - 1);
-    const truncate = object.clock.length > CLOCK_TRUNCATE && kind === 'put';
-    if (truncate && !this.#standsIn && this.#standIns === undefined && this.#core.members.reachableBits(replicas) === (1 << n) - 1) {
-      if (this.#hintless === undefined) {
-        this.#askForHints(local);
+    const truncate = object.clock.length > this.#core.limits.clockEntries && kind === 'put';
+    // No write waits for a primary that does not answer now: the clock would cost it its time.
+    if (truncate && !this.#standsIn && this.#standIns === undefined && this.#core.members.healthyBits(replicas) === (1 << n) - 1) {
+      if (this.#truncation === undefined) {
+        this.#survey(local);
         return true;
       }
-      if (this.#hintless) need = n - 1;
+      if (this.#truncation.hintless) need = n - 1;
     }
     if (need === 0 && !thorough) return false;
     this.#ownBytes();
@@ -262,7 +263,7 @@ export class WriteOperation implements WriteOut {
       timeoutMs: this.#remainingMs(),
       done: (content, unanimous, generation) => {
         this.#generation = Math.min(this.#generation, generation);
-        this.#gathered = { content, unanimous: unanimous && this.#hintless === true ? expected : undefined };
+        this.#gathered = { content, unanimous: unanimous && this.#truncation?.hintless === true ? expected : undefined };
         this.#again();
       },
       failed: (error) => {
@@ -272,20 +273,17 @@ export class WriteOperation implements WriteOut {
     return true;
   }
 
-  /**
-   * Whether anybody keeps a hint of the key. Asked before the primaries are: a hint that is delivered in between is found there.
-   */
-  #askForHints(local: Uint8Array | undefined): void {
+  #survey(local: Uint8Array | undefined): void {
     this.#ownBytes();
-    surveyHints(this.#core, this.#command, local === undefined ? '' : digestOf(local), this.#remainingMs(), (clear) => {
-      this.#hintless = clear;
+    this.#truncation = new ClockTruncation(this.#core, this.#command);
+    this.#truncation.survey(local, this.#remainingMs(), () => {
       this.#again();
     });
   }
 
   /** @param stored this store's copy, where `local` may hold more */
   #apply(object: KvObject, local: Uint8Array | undefined, stored: Entry | Hinted | undefined): void {
-    const { clock, leases, policies, metrics, standIn } = this.#core;
+    const { clock, leases, limits, policies, metrics, standIn } = this.#core;
     const own = policies.ownCopy(local);
     const seen = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
     const nowMs = clock.wallMs();
@@ -296,7 +294,8 @@ export class WriteOperation implements WriteOut {
       },
       time: leases.time(),
       nowMs,
-      clockConfirmed: local !== undefined && this.#gathered?.unanimous === digestOf(local),
+      clockEntries: limits.clockEntries,
+      truncate: object.clock.length <= limits.clockEntries ? undefined : (held, keep) => this.#truncated(held, keep, local),
     });
     switch (applied.kind) {
       case 'refused':
@@ -315,6 +314,13 @@ export class WriteOperation implements WriteOut {
     metrics.counts.coordinated.add();
     if (this.#standsIn) metrics.counts.stoodIn.add();
     this.#replicate(applied.object, applied.existed, stored);
+  }
+
+  /** @param local the copy that all primaries must have for an entry to go */
+  #truncated(held: KvObject, keep: number, local: Uint8Array | undefined): KvObject {
+    const confirmed = local !== undefined && this.#gathered?.unanimous === digestOf(local);
+    this.#truncation ??= new ClockTruncation(this.#core, this.#command);
+    return this.#truncation.truncated(held, keep, confirmed);
   }
 
   #mutation(): Mutation {

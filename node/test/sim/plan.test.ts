@@ -56,6 +56,34 @@ describe('plans', () => {
     expect(bounded.length).toBeLessThan(250);
   });
 
+  test('sometimes truncate clocks above few entries, never before they are older than clocks differ', () => {
+    const truncating = PLANS.flatMap(({ truncation, skewMs }) => (truncation === undefined ? [] : [{ ...truncation, skewMs }]));
+    expect(truncating.length).toBeGreaterThan(250);
+    expect(truncating.length).toBeLessThan(500);
+    for (const { entries, ageMs, skewMs } of truncating) {
+      expect([2, 3]).toContain(entries);
+      expect(ageMs).toBeGreaterThan(skewMs);
+    }
+  });
+
+  test('cut primaries off where that can show something, and where no fault needs them to be in touch', () => {
+    const cutting = PLANS.filter((plan) => plan.cuts !== undefined);
+    for (const plan of cutting) {
+      expect(plan.faults.size).toBeGreaterThan(0);
+      expect(has(plan, 'restored-disk')).toBe(false);
+      if (plan.cuts === 'successions') expect(plan.truncation?.entries).toBeLessThan(plan.n);
+      else expect(plan.members.length - plan.n).toBeGreaterThanOrEqual(plan.coveredW);
+    }
+    expect(new Set(cutting.map(({ cuts }) => cuts))).toEqual(new Set(['successions', 'absences']));
+    expect(cutting.length).toBeGreaterThan(80);
+  });
+
+  test('read single replicas over damage where R + W > N promises something then', () => {
+    const reading = PLANS.filter((plan) => plan.singleReads);
+    expect(reading.length).toBeGreaterThan(50);
+    for (const plan of reading) expect([has(plan, 'bit-rot'), plan.overlapHolds, plan.n > 1]).toEqual([true, true, true]);
+  });
+
   test('reach every fault, every legal pair of R and W, and runs without faults', () => {
     for (const fault of FAULTS) expect(PLANS.filter((plan) => plan.faults.has(fault)).length).toBeGreaterThan(50);
     const pairs = new Set(PLANS.map(({ n, r, w }) => `${String(n)} ${String(r)} ${String(w)}`));

@@ -8,7 +8,7 @@ import { merge } from '../../src/cluster/versioning/merge.ts';
 import type { KvObject } from '../../src/cluster/versioning/object.ts';
 import { actorOf, emptyObject } from '../../src/cluster/versioning/object.ts';
 import { present } from '../../src/cluster/versioning/present.ts';
-import { truncateClock } from '../../src/cluster/versioning/truncate.ts';
+import { TRUNCATE_MIN_AGE_MS, truncateClock } from '../../src/cluster/versioning/truncate.ts';
 import type { Applied, Mutation, Operation, WriteStamp } from '../../src/cluster/versioning/update.ts';
 import { applyWrite } from '../../src/cluster/versioning/update.ts';
 import { bytesOf, textOf } from './history.ts';
@@ -20,7 +20,8 @@ let counter = 0;
 
 function stamp(actorEpoch: number, ms: number, clockConfirmed = false): WriteStamp {
   const dot = { actor: actorOf(STORE, actorEpoch), counter: (counter += 1) };
-  return { dot: () => dot, time: { ms, logical: 0 }, nowMs: ms, clockConfirmed };
+  const truncate = (local: KvObject, keep: number): KvObject => truncateClock(local, keep, ms - TRUNCATE_MIN_AGE_MS);
+  return { dot: () => dot, time: { ms, logical: 0 }, nowMs: ms, ...(clockConfirmed ? { truncate } : {}) };
 }
 
 function put(text: string, more: { context?: Context; operation?: Operation; expireAtMs?: number; keepTtl?: boolean } = {}): Mutation {
@@ -142,6 +143,16 @@ describe('the clock', () => {
     const some = applied(applyWrite(object, put('x'), stamp(1000, NOW + 60_010, true)));
     expect(some.floorMs).toBe(NOW + 10);
     expect(some.clock).toHaveLength(90);
+  });
+
+  test('is as long as settings say', () => {
+    const settings = { ...stamp(1000, NOW + 99_999, true), clockEntries: 3 };
+    const result = applyWrite(written(5), put('x'), settings);
+    expect(applied(result).clock).toHaveLength(3);
+    expect(result).toMatchObject({ warnings: [] });
+    expect(applyWrite(written(3), put('x'), { ...stamp(1000, NOW + 99_999), clockEntries: 3 })).toMatchObject({
+      warnings: ['clock-large'],
+    });
   });
 
   test('of a tombstone is never truncated: neither by a delete nor as it stands', () => {

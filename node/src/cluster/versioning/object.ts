@@ -38,7 +38,7 @@ export const BODY_HASH_BYTES = 8;
 /** Siblings from which a write warns, and the most that a write may leave. */
 export const SIBLINGS_WARN = 25;
 export const SIBLINGS_MAX = 100;
-/** Clock entries above which a write truncates (or warns, while it may not), and the most that a write may leave. */
+/** Clock entries above which a write truncates (or warns, while it may not) unless settings say otherwise, and the most that a write may leave. */
 export const CLOCK_TRUNCATE = 50;
 export const CLOCK_MAX = 100;
 /** How many operation records an object keeps, and for how long before its newest one, in milliseconds. */

@@ -8,12 +8,13 @@
  *   2. no fallback, hint or stream holds an undelivered one.
  * New events are later than the floor. On a copy that holds the clock by construction: the newest entry always stays above the floor, and a
  * write is never stamped before the newest entry of the copy it is made on (update.ts). On a fallback that holds nothing yet by age: only
- * entries older than TRUNCATE_MIN_AGE_MS go, and nodes whose clocks differ by more than MAX_AHEAD_MS refuse each other.
+ * entries that were TRUNCATE_MIN_AGE_MS old when the first of the two conditions was asked about go, and nodes whose clocks differ by more than
+ * MAX_AHEAD_MS refuse each other.
  */
 
 import type { KvObject } from './object.ts';
 
-/** How old an entry must be before it may go, in milliseconds: far more than two clocks that accept each other can differ. */
+/** How old an entry must be before it may go unless settings say otherwise, in milliseconds: far more than two clocks that accept each other can differ. */
 export const TRUNCATE_MIN_AGE_MS = 60_000;
 
 /** `object` with at most `keep` (>= 1) clock entries where times permit: entries of the newest millisecond, or later than `upToMs`, stay. */

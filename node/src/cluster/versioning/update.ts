@@ -22,7 +22,6 @@ import type { ClockEntry, Dot, Knowledge, KvObject, OperationRecord, Sibling, Wr
 import { CLOCK_MAX, CLOCK_TRUNCATE, SIBLINGS_MAX, SIBLINGS_WARN, counterOf, covers } from './object.ts';
 import { findOperation, mergeOperations } from './operation.ts';
 import { isExpired, isReplaced, present } from './present.ts';
-import { TRUNCATE_MIN_AGE_MS, truncateClock } from './truncate.ts';
 
 /** The client's name for a write, for safe retries. */
 export interface Operation {
@@ -65,11 +64,13 @@ export interface WriteStamp {
   readonly time: HybridTime;
   /** The wall clock, for expiry. */
   readonly nowMs: number;
+  /** Clock entries above which a write truncates, or warns where it may not: 2 to CLOCK_MAX; CLOCK_TRUNCATE by default. */
+  readonly clockEntries?: number;
   /**
-   * Every current primary is known to hold exactly `local`'s clock, and no fallback, hint or stream holds an undelivered write of this
-   * partition: only then may the clock be truncated (truncate.ts). Absent means no.
+   * The coordinator's copy without its oldest clock entries, of which about `keep` stay: lent only where every current primary is known to hold exactly
+   * this clock, and no fallback, hint or stream holds an undelivered write of the key (truncate.ts). Called for a clock that is too long.
    */
-  readonly clockConfirmed?: boolean | undefined;
+  readonly truncate?: ((local: KvObject, keep: number) => KvObject) | undefined;
 }
 
 /** The write is done, but the key's history grows: its siblings need resolving, or its clock cannot be truncated yet. */
@@ -166,9 +167,9 @@ function mint(base: KvObject, seen: Knowledge, context: Context | undefined, sta
   return { dot, time, clock };
 }
 
-function warningsOf(object: KvObject): readonly WriteWarning[] {
+function warningsOf(object: KvObject, { clockEntries = CLOCK_TRUNCATE }: WriteStamp): readonly WriteWarning[] {
   const many = object.siblings.length >= SIBLINGS_WARN;
-  const large = object.clock.length > CLOCK_TRUNCATE;
+  const large = object.clock.length > clockEntries;
   if (!many && !large) return NO_WARNINGS;
   return [...(many ? (['siblings-many'] as const) : []), ...(large ? (['clock-large'] as const) : [])];
 }
@@ -191,7 +192,7 @@ function applyExpire(local: KvObject, base: KvObject, write: Expire, stamp: Writ
     .map((sibling) => (targets.has(sibling) ? { ...sibling, edit: time, expireAtMs: atMs } : sibling));
   const operations = withOperation(base.operations, write.operation, dot, time.ms, true);
   const object: KvObject = { clock, floorMs: base.floorMs, blindFloor: base.blindFloor, siblings, operations };
-  return { kind: 'applied', object, existed: true, warnings: warningsOf(object) };
+  return { kind: 'applied', object, existed: true, warnings: warningsOf(object, stamp) };
 }
 
 /** The siblings that a write with this context leaves. */
@@ -229,7 +230,7 @@ function applyReplacing(base: KvObject, write: Put | Delete, stamp: WriteStamp):
     siblings: survivors,
     operations: withOperation(base.operations, write.operation, dot, time.ms, existed),
   };
-  return { kind: 'applied', object, existed, warnings: warningsOf(object) };
+  return { kind: 'applied', object, existed, warnings: warningsOf(object, stamp) };
 }
 
 /** Applies one write to the coordinator's copy. Values are borrowed, not copied: encode before the caller's buffer changes. */
@@ -246,9 +247,10 @@ export function applyWrite(local: KvObject, write: Mutation, stamp: WriteStamp):
     const refusal = refuseContext(context, stamp.time);
     if (refusal !== undefined) return refusal;
   }
+  const { truncate, clockEntries = CLOCK_TRUNCATE } = stamp;
   // A tombstone keeps its whole clock, so only writes that leave a value truncate.
-  const truncate = stamp.clockConfirmed === true && write.kind !== 'delete' && local.clock.length > CLOCK_TRUNCATE;
-  const base = truncate ? truncateClock(local, CLOCK_TRUNCATE - 1, stamp.nowMs - TRUNCATE_MIN_AGE_MS) : local;
+  const truncates = truncate !== undefined && write.kind !== 'delete' && local.clock.length > clockEntries;
+  const base = truncates ? truncate(local, clockEntries - 1) : local;
   switch (write.kind) {
     case 'put':
       return refuseExpiry(write.expireAtMs) ?? applyReplacing(base, write, stamp);
