@@ -38,7 +38,10 @@ export class Process implements Clock {
   readonly name: string;
   readonly world: World;
   readonly #host: HostClock;
-  readonly #startedUs: number;
+  /** What had passed on its monotonic clock at some moment, and the rate from there on: another rate is no reason to go back. */
+  #passedMs = 0;
+  #passedAtUs: number;
+  #rate: number;
   readonly #held: WorldEvent[] = [];
   #alive = true;
   #paused = false;
@@ -53,7 +56,8 @@ export class Process implements Clock {
     this.world = world;
     this.name = name;
     this.#host = host;
-    this.#startedUs = world.nowUs;
+    this.#passedAtUs = world.nowUs;
+    this.#rate = host.rate;
   }
 
   get alive(): boolean {
@@ -102,7 +106,14 @@ export class Process implements Clock {
   /** Includes what synchronous calls of this turn took, as a program sees that a call was slow. */
   monotonicMs(): number {
     this.check();
-    return (Math.max(this.world.nowUs, this.busyUntilUs) - this.#startedUs) * this.#host.rate * 0.001;
+    const nowUs = Math.max(this.world.nowUs, this.busyUntilUs);
+    const passedMs = this.#passedMs + (nowUs - this.#passedAtUs) * this.#rate * 0.001;
+    if (this.#rate !== this.#host.rate) {
+      this.#passedMs = passedMs;
+      this.#passedAtUs = nowUs;
+      this.#rate = this.#host.rate;
+    }
+    return passedMs;
   }
 
   after(delayMs: number, fn: () => void): Timer {

@@ -5,7 +5,7 @@ import type { Connection, ConnectionHandler } from '../../src/env/network.ts';
 import { EventQueue } from '../../sim/world/event-queue.ts';
 import { POISON } from '../../sim/world/connection-end.ts';
 import { SimNetwork } from '../../sim/world/network.ts';
-import { Process, isFenced } from '../../sim/world/process.ts';
+import { type HostClock, isFenced, Process } from '../../sim/world/process.ts';
 import { World } from '../../sim/world/world.ts';
 
 const LIMITS = { turns: 100_000, virtualMs: 1_000_000 };
@@ -13,6 +13,8 @@ const LIMITS = { turns: 100_000, virtualMs: 1_000_000 };
 interface Pair {
   readonly world: World;
   readonly network: SimNetwork;
+  /** Of both. */
+  readonly clock: HostClock;
   readonly a: Process;
   readonly b: Process;
 }
@@ -26,8 +28,8 @@ function pair(seed = 1): Pair {
       network.setLink(from, to, { delayUs: 500, jitterUs: 500, loss: 0.02, retransmitUs: 20_000, bytesPerSecond: 1e8, blocked: false });
     }
   }
-  const clock = { offsetUs: 0, rate: 1 };
-  return { world, network, a: new Process(world, 'a', clock), b: new Process(world, 'b', clock) };
+  const clock: HostClock = { offsetUs: 0, rate: 1 };
+  return { world, network, clock, a: new Process(world, 'a', clock), b: new Process(world, 'b', clock) };
 }
 
 /** What one end saw. */
@@ -157,6 +159,24 @@ describe('events', () => {
     expect(ran).toBe(false);
     expect(isFenced(thrown)).toBe(true);
     expect(isFenced(new Error('outer', { cause: thrown }))).toBe(true);
+  });
+});
+
+describe('a monotonic clock', () => {
+  test('never goes back, also when it begins to run more slowly', async () => {
+    const parts = pair();
+    const read: number[] = [];
+    await play(parts, async () => {
+      parts.clock.rate = 1.25;
+      await parts.world.sleep(100_000);
+      read.push(parts.a.monotonicMs());
+      parts.clock.rate = 0.5;
+      read.push(parts.a.monotonicMs());
+      await parts.world.sleep(1000);
+      read.push(parts.a.monotonicMs());
+    });
+    // The first reading after a change is still at the rate before it.
+    expect(read).toEqual([100_000, 100_000, 100_500]);
   });
 });
 
