@@ -1,6 +1,6 @@
 /**
  * Hashes. HalfSipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", and its 32-bit variant) is keyed and needs 32-bit
- * arithmetic only, which JavaScript does fast; it places keys on the ring. CRC-32 (IEEE 802.3, as in zlib) guards bytes.
+ * arithmetic only, which JavaScript does fast; it places keys on the ring. MurmurHash3 is for tables and filters. CRC-32 (IEEE 802.3, as in zlib) guards bytes.
  */
 
 import type { ByteString } from './bytes.ts';
@@ -135,6 +135,39 @@ export function halfSipHash64Bytes(key: HashKey, bytes: Uint8Array, from: number
   }
   into.hi = (v1 ^ v3) >>> 0;
   return into;
+}
+
+/** The finaliser of MurmurHash3 (Appleby): an unsigned 32-bit integer of which every bit depends on every bit of `word`. */
+export function murmurMix(word: number): number {
+  let h = word;
+  h ^= h >>> 16;
+  h = Math.imul(h, 0x85ebca6b);
+  h ^= h >>> 13;
+  h = Math.imul(h, 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+/** MurmurHash3 (x86, 32 bits) of the bytes of `text`: quick, and no protection against keys chosen to collide. */
+export function murmurHash3(text: ByteString, seed: number): number {
+  const length = text.length;
+  const whole = length & ~3;
+  let h = seed;
+  for (let at = 0; at < whole; at += 4) {
+    let k = text.charCodeAt(at) | (text.charCodeAt(at + 1) << 8) | (text.charCodeAt(at + 2) << 16) | (text.charCodeAt(at + 3) << 24);
+    k = Math.imul(k, 0xcc9e2d51);
+    k = (k << 15) | (k >>> 17);
+    h ^= Math.imul(k, 0x1b873593);
+    h = (h << 13) | (h >>> 19);
+    h = (Math.imul(h, 5) + 0xe6546b64) | 0;
+  }
+  let tail = 0;
+  for (let at = length - 1; at >= whole; at -= 1) tail = (tail << 8) | text.charCodeAt(at);
+  if (whole < length) {
+    tail = Math.imul(tail, 0xcc9e2d51);
+    tail = (tail << 15) | (tail >>> 17);
+    h ^= Math.imul(tail, 0x1b873593);
+  }
+  return murmurMix(h ^ length);
 }
 
 const TABLE = ((): Uint32Array => {

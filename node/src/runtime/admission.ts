@@ -18,9 +18,11 @@ import {
   arrive,
   ended,
   enqueue,
+  hasRoom,
   hasTime,
   isOverloaded,
   newAdmission,
+  press,
   refuseAll,
   retryAfterMs,
   serve,
@@ -123,11 +125,13 @@ export class Admission implements AdmissionOut<WaitingOperation> {
     }
   }
 
-  /** Why an operation that came now would be refused by `check`; undefined where it would not. For protocols whose own work costs more than a refusal. */
+  /** Why an operation that came now would be refused; undefined where it would not be. For protocols whose own work costs more than a refusal. */
   refusal(): CoterieError | undefined {
     if (this.#clientsMs === undefined || this.#stopping) return undefined;
     const nowMs = this.#clock.monotonicMs();
-    return hasTime(this.#state, nowMs, nowMs - this.#clientsMs, this.#served) ? undefined : this.#busy(nowMs);
+    if (hasTime(this.#state, nowMs, nowMs - this.#clientsMs, this.#served) && hasRoom(this.#state, nowMs)) return undefined;
+    press(this.#state, nowMs);
+    return this.#busy(nowMs);
   }
 
   /** Whether a request of a peer can be served in this turn. `forwarded`: it is a client's write, of which nothing was done yet. */

@@ -44,6 +44,20 @@ describe('order', () => {
     );
   });
 
+  test('what is refused under overload is refused in its place, before its keys are looked at, and others are served', async () => {
+    // The first write is still under way when the others come.
+    const drive = new RespDrive({ delay: (operation) => (operation === 0 ? 9 : 0) });
+    const client = drive.connect();
+    client.give(request('SET', 'a', '1'));
+    drive.node.overload = new CoterieError('BUSY', 'the reason', { outcome: 'none', retryAfterMs: 100 });
+    client.give(Buffer.concat([request('GET', 'a'), request('SET', 'a', '2'), request('PING'), request('GET', 'a')]));
+    drive.node.overload = undefined;
+    client.give(request('GET', 'a'));
+    await drive.settle();
+    const busy = '-BUSY BUSY the reason\r\n';
+    expect(client.take()).toBe(`+OK\r\n${busy}${busy}+PONG\r\n${busy}${bulk('1')}`);
+  });
+
   test('a command on the whole bucket sees what came before it, and nothing behind it', async () => {
     // Counting takes longer than writing.
     const drive = new RespDrive({ delay: (operation) => (operation === 1 ? 9 : 1) });

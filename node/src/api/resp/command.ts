@@ -25,6 +25,7 @@ export type RespNode = Pick<
   | 'ready'
   | 'stats'
   | 'nowMs'
+  | 'refusal'
 >;
 
 /** Facts about the process that only its root knows. */

@@ -6,15 +6,19 @@
  */
 
 import type { ByteString } from '../../base/bytes.ts';
+import { murmurHash3 } from '../../base/hash.ts';
+import { KeyTable } from '../../base/key-table.ts';
 import type { Command } from './command.ts';
 import type { RequestParser } from './parser.ts';
 
 const WRITER = -1;
+const SEED = 0;
 const NONE: readonly ByteString[] = [];
 
 export class KeyOrder {
-  /** WRITER, or the number of readers; without the keys of `#lone`. */
-  readonly #holders = new Map<ByteString, number>();
+  readonly #table = new KeyTable();
+  /** By the numbers of their keys: WRITER, or how many readers; without the keys of `#lone`. */
+  readonly #holders: number[] = [];
   /** The keys of the only unfinished request, where there is one only: most sessions never have two. */
   #lone: readonly ByteString[] | undefined;
   #loneWrites = false;
@@ -23,11 +27,12 @@ export class KeyOrder {
   mustWait(command: Command, request: RequestParser): boolean {
     const lone = this.#lone;
     if (lone === undefined) {
-      if (this.#holders.size === 0) return false;
-      return keysOf(command, request).some((key) => {
-        const holders = this.#holders.get(key);
-        return holders !== undefined && (command.writes || holders === WRITER);
-      });
+      if (this.#table.size === 0) return false;
+      for (const key of keysOf(command, request)) {
+        const number = this.#table.find(key, hashOf(key));
+        if (number >= 0 && (command.writes || this.#holders[number] === WRITER)) return true;
+      }
+      return false;
     }
     return (command.writes || this.#loneWrites) && keysOf(command, request).some((key) => lone.includes(key));
   }
@@ -35,7 +40,7 @@ export class KeyOrder {
   /** Holds the request's keys until `leave` is given what this answers. */
   enter(command: Command, request: RequestParser): readonly ByteString[] {
     const keys = keysOf(command, request);
-    if (this.#lone === undefined && this.#holders.size === 0) {
+    if (this.#lone === undefined && this.#table.size === 0) {
       this.#lone = keys;
       this.#loneWrites = command.writes;
       return keys;
@@ -52,15 +57,28 @@ export class KeyOrder {
       return;
     }
     for (const key of keys) {
-      const holders = this.#holders.get(key);
-      if (holders !== undefined && holders > 1) this.#holders.set(key, holders - 1);
-      else this.#holders.delete(key);
+      const hash = hashOf(key);
+      const number = this.#table.find(key, hash);
+      if (number < 0) continue;
+      const holders = this.#holders[number] ?? 0;
+      if (holders > 1) this.#holders[number] = holders - 1;
+      else this.#table.remove(key, hash);
     }
   }
 
   #hold(keys: readonly ByteString[], writes: boolean): void {
-    for (const key of keys) this.#holders.set(key, writes ? WRITER : (this.#holders.get(key) ?? 0) + 1);
+    for (const key of keys) {
+      const hash = hashOf(key);
+      let number = this.#table.find(key, hash);
+      const readers = number < 0 ? 0 : (this.#holders[number] ?? 0);
+      if (number < 0) number = this.#table.add(key, hash);
+      this.#holders[number] = writes ? WRITER : readers + 1;
+    }
   }
+}
+
+function hashOf(key: ByteString): number {
+  return murmurHash3(key, SEED);
 }
 
 function keysOf(command: Command, request: RequestParser): readonly ByteString[] {

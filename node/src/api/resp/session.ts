@@ -86,6 +86,8 @@ export class RespSession implements Call, SlotOwner {
   #first = 0;
   #protocol: 2 | 3 = 2;
   #running: Command | undefined;
+  /** The last refusal under overload: they are all alike. */
+  #refusal: { readonly reply: string; readonly ready: Ready } | undefined;
   /** Where the running request's result goes. */
   #slot: Awaited | undefined;
   /** A request waits for earlier ones. */
@@ -278,6 +280,7 @@ export class RespSession implements Call, SlotOwner {
     }
     const { command } = counted;
     const due = this.#slots.length - this.#first;
+    if (this.#shed(counted, due > 0)) return true;
     if (due > 0) {
       const { pipeline, requests } = this.shared.limits;
       if (due >= pipeline || this.shared.due >= requests || command.alone === true || this.#order.mustWait(command, request)) return false;
@@ -290,6 +293,32 @@ export class RespSession implements Call, SlotOwner {
     const mark = this.writer.length;
     const deferred = this.#run(command, mark);
     if (due > 0 && !deferred) this.#queue(mark);
+    return true;
+  }
+
+  /**
+   * Refuses a request on keys where the node would, before anything is done for it: under overload most requests end here, and what they cost is
+   * taken from those that are served.
+   */
+  #shed(counted: CountedCommand, queued: boolean): boolean {
+    const { command } = counted;
+    if (command.keys === 'none' || this.client.identity === undefined) return false;
+    const refusal = this.node.refusal();
+    if (refusal === undefined) return false;
+    this.client.lastCommand = command.name;
+    counted.done();
+    const mark = this.writer.length;
+    const reply = this.failure(refusal, command);
+    this.writer.error(reply);
+    if (!queued) return true;
+    let shed = this.#refusal;
+    if (shed?.reply !== reply || shed.ready.protocol !== this.#protocol) {
+      shed = { reply, ready: new Ready(this.#protocol, Uint8Array.from(this.writer.view(mark))) };
+      this.#refusal = shed;
+    }
+    this.#slots.push(shed.ready);
+    this.writer.cut(mark);
+    this.shared.due += 1;
     return true;
   }
 

@@ -23,12 +23,14 @@ export const INTERVAL_MS = 250;
 /** How long an operation waits in line under overload, in ms. */
 export const TARGET_MS = 5;
 /** What a turn of the loop may take, in ms: longer ones are pressure, and under overload clients get no more of it. */
-export const TURN_MS = 50;
+export const TURN_MS = 25;
 /**
  * Operations of clients that every turn serves, however long they take: clients that wait for their answers bring no more than they have under way,
  * and a machine that is slow for another reason is no reason to refuse them.
  */
-export const LEAST_PER_TURN = 256;
+export const LEAST_PER_TURN = 512;
+/** Operations that wait in line under overload, at most: more are not begun within TARGET_MS, and one that waits costs more than a refusal. */
+export const LINE_UNDER_OVERLOAD = 32;
 /** Operations of which half take longer, in ms, are more than the node sustains. */
 const SLOW_MS = 250;
 /** The limit never falls below it. */
@@ -104,7 +106,18 @@ export function arrive(state: AdmissionState<Waiting>, nowMs: number): 'start' |
   }
   if (nowMs - state.windowMs >= INTERVAL_MS) judge(state, nowMs);
   press(state, nowMs);
-  return state.line.length < state.bounds.waiting ? 'wait' : 'refuse';
+  return state.line.length < lineBound(state, nowMs) ? 'wait' : 'refuse';
+}
+
+/** Whether an operation that came now would start, or find a place in line. */
+export function hasRoom(state: AdmissionState<Waiting>, nowMs: number): boolean {
+  const { line, underWay, limit } = state;
+  return (line.length === 0 && underWay < limit) || line.length < lineBound(state, nowMs);
+}
+
+function lineBound(state: AdmissionState<Waiting>, nowMs: number): number {
+  const { waiting } = state.bounds;
+  return isOverloaded(state, nowMs) ? Math.min(LINE_UNDER_OVERLOAD, waiting) : waiting;
 }
 
 /** Takes in what `arrive` told to wait, in order of arrival. */
@@ -194,8 +207,8 @@ function begin(state: AdmissionState<Waiting>): void {
   if (state.underWay > state.peak) state.peak = state.underWay;
 }
 
-/** @param forMs the pressure has been there for so long already */
-function press(state: AdmissionState<Waiting>, nowMs: number, forMs: number = 0): void {
+/** There is more than can be done now. @param forMs the pressure has been there for so long already */
+export function press(state: AdmissionState<Waiting>, nowMs: number, forMs: number = 0): void {
   // After an interval without any, pressure begins anew; one long turn, or a process that was stopped, is not yet much of it.
   if (nowMs - forMs - state.pressedMs > INTERVAL_MS) {
     state.overloaded = false;

@@ -13,8 +13,8 @@
 
 import { Buffer } from 'node:buffer';
 import type { ByteString } from '../../base/bytes.ts';
+import { KeyTable } from '../../base/key-table.ts';
 import type { Entry, EntryKind } from '../entry.ts';
-import { KeyTable } from '../key-table.ts';
 import type { KeyHash } from '../sstable/bloom.ts';
 import { hashKey } from '../sstable/bloom.ts';
 

@@ -8,12 +8,12 @@
 
 import { Buffer } from 'node:buffer';
 import type { ByteString } from '../../base/bytes.ts';
+import { KeyTable } from '../../base/key-table.ts';
 import { CoterieError } from '../../base/errors.ts';
 import type { Entry } from '../entry.ts';
 import { KIND_REMOVAL, KIND_TOMBSTONE } from '../entry.ts';
 import type { KeyRange } from '../key-range.ts';
 import { contains } from '../key-range.ts';
-import { KeyTable } from '../key-table.ts';
 import {
   FLAG_NO_END,
   FRAME_BATCH,

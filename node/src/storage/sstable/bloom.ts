@@ -7,6 +7,9 @@
 
 import { Buffer } from 'node:buffer';
 import type { ByteString } from '../../base/bytes.ts';
+import { murmurHash3, murmurMix } from '../../base/hash.ts';
+
+const SEED = 0x5bd1e995;
 
 /** Two 32-bit hashes of one key; reused by callers, so that a read allocates nothing. */
 export interface KeyHash {
@@ -14,37 +17,10 @@ export interface KeyHash {
   h2: number;
 }
 
-function mix(word: number): number {
-  let h = word;
-  h ^= h >>> 16;
-  h = Math.imul(h, 0x85ebca6b);
-  h ^= h >>> 13;
-  h = Math.imul(h, 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
-}
-
-/** MurmurHash3 (x86, 32 bits) over the key for `h1`; `h2` is its finaliser applied once more, made odd. */
+/** MurmurHash3 of the key for `h1`; `h2` is its finaliser applied once more, made odd. */
 export function hashKey(key: ByteString, into: KeyHash): KeyHash {
-  const length = key.length;
-  const whole = length & ~3;
-  let h = 0x5bd1e995;
-  for (let at = 0; at < whole; at += 4) {
-    let k = key.charCodeAt(at) | (key.charCodeAt(at + 1) << 8) | (key.charCodeAt(at + 2) << 16) | (key.charCodeAt(at + 3) << 24);
-    k = Math.imul(k, 0xcc9e2d51);
-    k = (k << 15) | (k >>> 17);
-    h ^= Math.imul(k, 0x1b873593);
-    h = (h << 13) | (h >>> 19);
-    h = (Math.imul(h, 5) + 0xe6546b64) | 0;
-  }
-  let tail = 0;
-  for (let at = length - 1; at >= whole; at -= 1) tail = (tail << 8) | key.charCodeAt(at);
-  if (whole < length) {
-    tail = Math.imul(tail, 0xcc9e2d51);
-    tail = (tail << 15) | (tail >>> 17);
-    h ^= Math.imul(tail, 0x1b873593);
-  }
-  into.h1 = mix(h ^ length);
-  into.h2 = (mix(into.h1 ^ 0x9e3779b9) | 1) >>> 0;
+  into.h1 = murmurHash3(key, SEED);
+  into.h2 = (murmurMix(into.h1 ^ 0x9e3779b9) | 1) >>> 0;
   return into;
 }
 
@@ -79,7 +55,7 @@ export class FilterBuilder {
     const size = (bytes.length - 1) * 8;
     for (let i = 0; i < this.#count; i += 1) {
       const h1 = this.#hashes[i] as number;
-      const h2 = (mix(h1 ^ 0x9e3779b9) | 1) >>> 0;
+      const h2 = (murmurMix(h1 ^ 0x9e3779b9) | 1) >>> 0;
       for (let probe = 0, h = h1; probe < probes; probe += 1, h = (h + h2) >>> 0) {
         const bit = h % size;
         bytes[bit >>> 3] = (bytes[bit >>> 3] as number) | (1 << (bit & 7));

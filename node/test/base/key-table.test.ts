@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from '@jest/globals';
 import { SeededRandom } from '../../sim/disk/seeded-random.ts';
-import { KeyTable } from '../../src/storage/key-table.ts';
+import { KeyTable } from '../../src/base/key-table.ts';
 
 describe('the table of keys', () => {
   it('finds what was added and not removed, whatever shares a slot with it', () => {

@@ -1,12 +1,12 @@
 /**
- * Numbers for keys, for whoever holds something of each: an open hash table with linear probing over the hash that the filters use anyhow. A
- * Map of strings costs several times as much here: every key comes as a string of its own, which a Map first looks up in the table of all
- * strings of the process.
+ * Numbers for keys, for whoever holds something of each: an open hash table with linear probing over a hash that the caller gives. A Map of
+ * strings costs several times as much where every key comes as a string of its own, which a Map first looks up in the table of all strings of
+ * the process.
  *
  * Invariants: a key has one number, which stays its own until it is removed; numbers are dense but for those given back, which are used again.
  */
 
-import type { ByteString } from '../base/bytes.ts';
+import type { ByteString } from './bytes.ts';
 
 const LEAST_SLOTS = 64;
 
