@@ -237,8 +237,9 @@ export class LocalStore {
   }
 
   /**
-   * Merges what enough other replicas hold of a key that this store may have lost: what cannot be known here is made up for by `bytes`. For refills
-   * alone (cluster/repair/refill.ts). `bytes` is borrowed until the call returns.
+   * Merges what enough other replicas hold of a key that this store may have lost: what cannot be known here is made up for by `bytes`. Afterwards
+   * the newest tables know the key: healing hides whatever lies below the damage, also what could still be read there, because the filter of the
+   * damaged table tells that it never held the key. For refills alone (cluster/repair/refill.ts). `bytes` is borrowed until the call returns.
    */
   refill(key: ByteString, bytes: Uint8Array, generation: number, done: Done): void {
     let lost = false;
@@ -255,9 +256,23 @@ export class LocalStore {
     if (!lost) {
       const own = new Uint8Array(bytes);
       // Whether the copy is lost may turn out only when it is read.
-      this.merge(key, own, generation, (error) => {
-        if (error?.code === 'DATA_DAMAGED' && this.#isLost(key)) this.refill(key, own, generation, done);
+      const again = (error: CoterieError): void => {
+        if (error.code === 'DATA_DAMAGED' && this.#isLost(key)) this.refill(key, own, generation, done);
         else done(error);
+      };
+      this.merge(key, own, generation, (error) => {
+        if (error !== undefined) {
+          again(error);
+          return;
+        }
+        this.retake(key, () => true).then(
+          () => {
+            done(undefined);
+          },
+          (failure: unknown) => {
+            again(asCoterieError(failure));
+          },
+        );
       });
       return;
     }

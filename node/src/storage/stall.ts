@@ -92,7 +92,8 @@ export class StallGate {
     this.#oldest = this.#clock.after(Math.max(0, oldest.sinceMs + MOST_HELD_MS - this.#clock.monotonicMs()), () => {
       this.#oldest = undefined;
       const now = this.#clock.monotonicMs();
-      const young = this.#held.findIndex(({ sinceMs }) => now - sinceMs < MOST_HELD_MS);
+      // The same sum as the timer's: by another, rounded otherwise, it would come too early again and again.
+      const young = this.#held.findIndex(({ sinceMs }) => sinceMs + MOST_HELD_MS > now);
       this.#run(this.#held.splice(0, young < 0 ? this.#held.length : young));
       this.#watchOldest();
     });

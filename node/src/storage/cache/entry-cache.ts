@@ -22,7 +22,7 @@ const SEGMENT_LEAST_BYTES = 4096;
 const SEGMENT_MOST_BYTES = 64 * 1024;
 /** The budget has room for so many segments at least, where it is not tiny. */
 const SEGMENTS_LEAST = 32;
-/** What an entry costs beside its value and key: a Map slot, the object, the view of its value, the head of its key. */
+/** What an entry costs beside its value and key: places in two tables, the object, the view of its value, the head of its key. */
 const ENTRY_OVERHEAD_BYTES = 256;
 /** Segments of which one `trim` keeps what was hit; it bounds what a trim copies. */
 const SPARED_SEGMENTS = 4;
