@@ -1,70 +1,10 @@
-import { crc32 } from 'node:zlib';
-
 import { describe, expect, test } from '@jest/globals';
 
-import { bucketId, clusterId, memberName, storeId } from '../../src/base/ids.ts';
-import { createTopology } from '../../src/cluster/ring/topology-create.ts';
-import { placeKey } from '../../src/cluster/ring/token.ts';
-import { encodeObject } from '../../src/cluster/versioning/codec.ts';
-import { actorOf } from '../../src/cluster/versioning/object.ts';
-import { openGenerations } from '../../src/runtime/collection/generations.ts';
-import { LocalStore } from '../../src/runtime/local-store.ts';
-import { SHIPPED_POLICIES } from '../../src/runtime/policies.ts';
-import { Engine } from '../../src/storage/engine.ts';
-import { SimExecutor } from '../../sim/disk/executor.ts';
-import { SeededRandom } from '../../sim/disk/seeded-random.ts';
-import { SimMount } from '../../sim/disk/mount.ts';
-import { SimVolume } from '../../sim/disk/volume.ts';
-import { Timeline } from '../../sim/storage/timeline.ts';
+import { objectOf, type OneStore, opened, placed } from '../runtime/one-store.ts';
 
-const topology = createTopology({
-  clusterId: clusterId('0'.repeat(32)),
-  N: 1,
-  Q: 1,
-  tokenSeed: '0'.repeat(16),
-  buckets: [{ id: bucketId(0), name: 'default', consistency: 'eventual', R: 1, W: 1, blindWrites: 'newest' }],
-  members: [
-    {
-      name: memberName('node-1'),
-      address: { host: 'node-1', peerPort: 1, respPort: 1, httpPort: 1 },
-      zone: 'zone-1',
-      rack: 'rack-1',
-      weight: 1,
-    },
-  ],
-});
-const { diskKey, partition } = placeKey(topology, bucketId(0), 'key');
-const ACTOR = actorOf(storeId('0'.repeat(32)), 1);
+const { diskKey, partition } = placed('key');
 
-/** The value written as event `counter`, or the tombstone of it. */
-function objectOf(counter: number, live: boolean): Uint8Array {
-  const time = { ms: counter, logical: 0 };
-  const sibling = { actor: ACTOR, counter, time, blind: false, edit: { ms: 0, logical: 0 }, expireAtMs: 0, value: new Uint8Array(20) };
-  const clock = [{ actor: ACTOR, counter, ms: counter }];
-  return encodeObject({ clock, floorMs: 0, blindFloor: undefined, siblings: live ? [sibling] : [], operations: [] }, crc32);
-}
-
-async function opened(): Promise<{ readonly timeline: Timeline; readonly store: LocalStore }> {
-  const random = new SeededRandom(1);
-  const timeline = new Timeline();
-  const mount = new SimMount(new SimVolume({ random }), { schedule: timeline.schedule, latencyMs: () => 1 });
-  const where = { directory: '/data', vfs: mount.vfs };
-  await timeline.run(mount.vfs.mkdir('/data'));
-  const generations = await timeline.run(
-    openGenerations(
-      { ...where, partitions: 1, admits: (generation: number, least: number) => SHIPPED_POLICIES.admits(generation, least) },
-      true,
-    ),
-  );
-  const executor = new SimExecutor(mount, { random, sliceDelayMs: 1 });
-  const engine = await timeline.run(
-    Engine.open({ ...where, executor, clock: timeline, memtableBytes: 8192, cacheBytes: 0, turnReads: 0, reserveBytes: 0 }),
-  );
-  const times = { observe: () => true, touch: () => undefined };
-  return { timeline, store: new LocalStore(engine, generations, topology, times, SHIPPED_POLICIES, undefined) };
-}
-
-function merge({ store, timeline }: Awaited<ReturnType<typeof opened>>, object: Uint8Array, generation: number): Promise<string> {
+function merge({ store, timeline }: OneStore, object: Uint8Array, generation: number): Promise<string> {
   return timeline.run(
     new Promise<string>((resolve) => {
       store.merge(diskKey, object, generation, (error) => {
