@@ -40,6 +40,8 @@ export interface DifferenceResult {
 
 const [keys = 20_000, differing = 100] = process.argv.slice(2, 4).map(Number);
 const directory = process.argv[4] ?? '.';
+/** So many looks in a row, 5 ms apart, at which no store reads. */
+const QUIET_LOOKS = 40;
 const VALUE_BYTES = 256;
 const IN_FLIGHT = 256;
 
@@ -142,7 +144,20 @@ function reads(node: CoterieNode): number {
   return (counters['syncReads'] ?? 0) + (counters['asyncReads'] ?? 0);
 }
 
+/** Settles when what a start gave back is in tables, and those are open: until then the stores read for themselves. */
+async function settled(nodes: readonly CoterieNode[]): Promise<void> {
+  let before = -1;
+  for (let quiet = 0; quiet < QUIET_LOOKS;) {
+    await pause(5);
+    const now = sum(nodes, reads);
+    const flushing = sum(nodes, (node) => (node.stats().engine as { sealedMemtables: number }).sealedMemtables) > 0;
+    quiet = flushing || now !== before ? 0 : quiet + 1;
+    before = now;
+  }
+}
+
 async function compare(nodes: readonly CoterieNode[]): Promise<Compared> {
+  await settled(nodes);
   const count = (name: string): number => sum(nodes, (node) => node.stats().counters[name] ?? 0);
   const measured = (): Omit<Compared, 'ms'> => ({
     wireBytes,
