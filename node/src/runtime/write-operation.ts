@@ -234,7 +234,8 @@ export class WriteOperation implements WriteOut {
     let thorough = false;
     if (this.#operation !== undefined && findOperation(object, this.#operation.id, this.#operation.bodyHash) === undefined) {
       need = overlapping(n, bucket.W) - 1;
-      thorough = n > 1;
+      // Of a stand-in the primary is another store, which may still answer.
+      thorough = n > 1 || this.#standsIn;
     }
     if (bucket.blindWrites === 'quorum' && this.#context === undefined) need = Math.max(need, bucket.R - 1);
     // What these answer depends on what is there, and this copy may have missed the latest.
