@@ -22,7 +22,6 @@ import {
   hasTime,
   isOverloaded,
   newAdmission,
-  press,
   refuseAll,
   retryAfterMs,
   serve,
@@ -130,7 +129,6 @@ export class Admission implements AdmissionOut<WaitingOperation> {
     if (this.#clientsMs === undefined || this.#stopping) return undefined;
     const nowMs = this.#clock.monotonicMs();
     if (hasTime(this.#state, nowMs, nowMs - this.#clientsMs, this.#served) && hasRoom(this.#state, nowMs)) return undefined;
-    press(this.#state, nowMs);
     return this.#busy(nowMs);
   }
 

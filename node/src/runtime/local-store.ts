@@ -242,18 +242,7 @@ export class LocalStore {
    * damaged table tells that it never held the key. For refills alone (cluster/repair/refill.ts). `bytes` is borrowed until the call returns.
    */
   refill(key: ByteString, bytes: Uint8Array, generation: number, done: Done): void {
-    let lost = false;
-    try {
-      this.engine.tryGet(key);
-    } catch (error) {
-      const coded = asCoterieError(error);
-      if (coded.code !== 'DATA_DAMAGED') {
-        done(coded);
-        return;
-      }
-      lost = true;
-    }
-    if (!lost) {
+    if (!this.#isLost(key)) {
       const own = new Uint8Array(bytes);
       // Whether the copy is lost may turn out only when it is read.
       const again = (error: CoterieError): void => {

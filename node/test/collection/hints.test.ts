@@ -1,5 +1,3 @@
-import { crc32 } from 'node:zlib';
-
 import { describe, expect, test } from '@jest/globals';
 
 import { bucketId, clusterId, memberName, type PartitionId, storeId } from '../../src/base/ids.ts';
@@ -7,8 +5,6 @@ import { generationOfTag, hintKey, hintTag, wOfTag } from '../../src/cluster/han
 import { StandInActor } from '../../src/cluster/handoff/stand-in-actor.ts';
 import { createTopology } from '../../src/cluster/ring/topology-create.ts';
 import { placeKey } from '../../src/cluster/ring/token.ts';
-import { encodeObject } from '../../src/cluster/versioning/codec.ts';
-import { actorOf } from '../../src/cluster/versioning/object.ts';
 import { HintStore } from '../../src/runtime/hint-store.ts';
 import type { Leases } from '../../src/runtime/leases.ts';
 import { SHIPPED_POLICIES } from '../../src/runtime/policies.ts';
@@ -18,6 +14,7 @@ import { SeededRandom } from '../../sim/disk/seeded-random.ts';
 import { SimMount } from '../../sim/disk/mount.ts';
 import { SimVolume } from '../../sim/disk/volume.ts';
 import { Timeline } from '../../sim/storage/timeline.ts';
+import { objectOf } from '../runtime/one-store.ts';
 
 const topology = createTopology({
   clusterId: clusterId('0'.repeat(32)),
@@ -35,15 +32,6 @@ const topology = createTopology({
 });
 const { diskKey, partition } = placeKey(topology, bucketId(0), 'key');
 const STORE = storeId('0'.repeat(32));
-const ACTOR = actorOf(STORE, 1);
-
-/** The value written as event `counter`. */
-function objectOf(counter: number): Uint8Array {
-  const time = { ms: counter, logical: 0 };
-  const sibling = { actor: ACTOR, counter, time, blind: false, edit: { ms: 0, logical: 0 }, expireAtMs: 0, value: new Uint8Array(20) };
-  const clock = [{ actor: ACTOR, counter, ms: counter }];
-  return encodeObject({ clock, floorMs: 0, blindFloor: undefined, siblings: [sibling], operations: [] }, crc32);
-}
 
 class Fallback {
   readonly timeline: Timeline;

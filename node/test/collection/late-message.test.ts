@@ -19,13 +19,13 @@ describe('a message of an older generation', () => {
     const node = await opened();
     const { store, timeline } = node;
     await timeline.run(store.generations.raise([{ partition, to: 2 }]));
-    expect(await merge(node, objectOf(1, true), 1)).toBe('done');
+    expect(await merge(node, objectOf(1), 1)).toBe('done');
     await timeline.run(store.generations.seal([partition]));
-    expect(await merge(node, objectOf(2, true), 1)).toBe('GENERATION_STALE');
-    expect((await timeline.run(store.engine.get(diskKey)))?.value).toEqual(Buffer.from(objectOf(1, true)));
-    expect(await merge(node, objectOf(2, true), 2)).toBe('done');
+    expect(await merge(node, objectOf(2), 1)).toBe('GENERATION_STALE');
+    expect((await timeline.run(store.engine.get(diskKey)))?.value).toEqual(Buffer.from(objectOf(1)));
+    expect(await merge(node, objectOf(2), 2)).toBe('done');
     // Of a member that is ahead.
-    expect(await merge(node, objectOf(3, true), 7)).toBe('done');
+    expect(await merge(node, objectOf(3), 7)).toBe('done');
   });
 
   test('is refused also where it came in time and had to wait for the disk', async () => {
@@ -34,14 +34,14 @@ describe('a message of an older generation', () => {
     expect(await merge(node, objectOf(2, false), 1)).toBe('done');
     await timeline.run(store.engine.flush());
     const waiting = new Promise<string>((resolve) => {
-      store.merge(diskKey, objectOf(3, true), 1, (error) => {
+      store.merge(diskKey, objectOf(3), 1, (error) => {
         resolve(error?.code ?? 'done');
       });
     });
     store.generations.close([partition]);
     expect(await timeline.run(waiting)).toBe('GENERATION_STALE');
     store.generations.reopen([partition]);
-    expect(await merge(node, objectOf(3, true), 1)).toBe('done');
+    expect(await merge(node, objectOf(3), 1)).toBe('done');
   });
 
   test('brings nothing back, while an entry that is collected is taken for absent', async () => {
@@ -56,10 +56,10 @@ describe('a message of an older generation', () => {
     // The tombstone once more, from a replica that has yet to collect it: it is there, so it stays collected.
     expect(await merge(node, objectOf(2, false), 3)).toBe('done');
     expect(store.tryGet(diskKey)).toBeUndefined();
-    expect(await merge(node, objectOf(1, true), 2)).toBe('GENERATION_STALE');
+    expect(await merge(node, objectOf(1), 2)).toBe('GENERATION_STALE');
     await timeline.run(store.engine.compact({ collectable: [{ from: '', gcTag: 1, expiredByMs: 0 }] }));
     expect(await timeline.run(store.engine.get(diskKey))).toBeUndefined();
-    expect(await merge(node, objectOf(1, true), 2)).toBe('GENERATION_STALE');
+    expect(await merge(node, objectOf(1), 2)).toBe('GENERATION_STALE');
     expect(await timeline.run(store.engine.get(diskKey))).toBeUndefined();
   });
 

@@ -39,7 +39,7 @@ const ACTOR = actorOf(storeId('0'.repeat(32)), 1);
 export const placed = (key: string): PlacedKey => placeKey(topology, bucketId(0), key);
 
 /** The value written as event `counter`, or the tombstone of it. */
-export function objectOf(counter: number, live: boolean): Uint8Array {
+export function objectOf(counter: number, live = true): Uint8Array {
   const time = { ms: counter, logical: 0 };
   const sibling = { actor: ACTOR, counter, time, blind: false, edit: { ms: 0, logical: 0 }, expireAtMs: 0, value: new Uint8Array(20) };
   const clock = [{ actor: ACTOR, counter, ms: counter }];

@@ -12,7 +12,7 @@ const SECOND = 2;
 function write({ store, timeline }: OneStore, key: string, counter: number, how: 'merge' | 'refill'): Promise<void> {
   return timeline.run(
     new Promise<void>((resolve, reject) => {
-      store[how](key, objectOf(counter, true), 1, (error) => {
+      store[how](key, objectOf(counter), 1, (error) => {
         if (error === undefined) resolve();
         else reject(error);
       });
@@ -26,7 +26,7 @@ async function told({ store, timeline }: OneStore): Promise<string[]> {
   for (const key of KEYS) {
     try {
       const entry = await timeline.run(store.engine.get(key));
-      const counter = [FIRST, SECOND].find((each) => entry !== undefined && Buffer.compare(entry.value, objectOf(each, true)) === 0);
+      const counter = [FIRST, SECOND].find((each) => entry !== undefined && Buffer.compare(entry.value, objectOf(each)) === 0);
       answers.push(counter === undefined ? 'nothing' : String(counter));
     } catch (error) {
       answers.push(asCoterieError(error).code);

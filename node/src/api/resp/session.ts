@@ -280,10 +280,11 @@ export class RespSession implements Call, SlotOwner {
     }
     const { command } = counted;
     const due = this.#slots.length - this.#first;
+    const { pipeline, requests } = this.shared.limits;
+    if (due > 0 && (due >= pipeline || this.shared.due >= requests)) return false;
     if (this.#shed(counted, due > 0)) return true;
     if (due > 0) {
-      const { pipeline, requests } = this.shared.limits;
-      if (due >= pipeline || this.shared.due >= requests || command.alone === true || this.#order.mustWait(command, request)) return false;
+      if (command.alone === true || this.#order.mustWait(command, request)) return false;
       // Behind a command on many keys everything waits.
       if (this.#running?.alone === true) return false;
     }
@@ -316,9 +317,7 @@ export class RespSession implements Call, SlotOwner {
       shed = { reply, ready: new Ready(this.#protocol, Uint8Array.from(this.writer.view(mark))) };
       this.#refusal = shed;
     }
-    this.#slots.push(shed.ready);
-    this.writer.cut(mark);
-    this.shared.due += 1;
+    this.#lineUp(shed.ready, mark);
     return true;
   }
 
@@ -359,7 +358,12 @@ export class RespSession implements Call, SlotOwner {
 
   /** Moves the reply written from `mark` on behind the unfinished requests. */
   #queue(mark: number): void {
-    this.#slots.push(new Ready(this.#protocol, Uint8Array.from(this.writer.view(mark))));
+    this.#lineUp(new Ready(this.#protocol, Uint8Array.from(this.writer.view(mark))), mark);
+  }
+
+  /** The reply takes its place behind the unfinished requests; it was written from `mark` on. */
+  #lineUp(ready: Ready, mark: number): void {
+    this.#slots.push(ready);
     this.writer.cut(mark);
     this.shared.due += 1;
   }

@@ -109,10 +109,12 @@ export function arrive(state: AdmissionState<Waiting>, nowMs: number): 'start' |
   return state.line.length < lineBound(state, nowMs) ? 'wait' : 'refuse';
 }
 
-/** Whether an operation that came now would start, or find a place in line. */
+/** Whether an operation that came now would start, or find a place in line: `arrive`, without one. */
 export function hasRoom(state: AdmissionState<Waiting>, nowMs: number): boolean {
   const { line, underWay, limit } = state;
-  return (line.length === 0 && underWay < limit) || line.length < lineBound(state, nowMs);
+  if ((line.length === 0 && underWay < limit) || line.length < lineBound(state, nowMs)) return true;
+  press(state, nowMs);
+  return false;
 }
 
 function lineBound(state: AdmissionState<Waiting>, nowMs: number): number {
@@ -207,8 +209,8 @@ function begin(state: AdmissionState<Waiting>): void {
   if (state.underWay > state.peak) state.peak = state.underWay;
 }
 
-/** There is more than can be done now. @param forMs the pressure has been there for so long already */
-export function press(state: AdmissionState<Waiting>, nowMs: number, forMs: number = 0): void {
+/** @param forMs the pressure has been there for so long already */
+function press(state: AdmissionState<Waiting>, nowMs: number, forMs: number = 0): void {
   // After an interval without any, pressure begins anew; one long turn, or a process that was stopped, is not yet much of it.
   if (nowMs - forMs - state.pressedMs > INTERVAL_MS) {
     state.overloaded = false;
