@@ -1,6 +1,6 @@
 /**
- * When a second replica is asked for a value (Dean and Barroso, "The Tail at Scale", 2013): after the 95th percentile of what values took
- * lately, and for at most 5% of the reads.
+ * When a second replica is asked for a value, or a second coordinator for a write (Dean and Barroso, "The Tail at Scale", 2013): after the 95th
+ * percentile of what the first took lately, and for at most 5% of the operations.
  */
 
 const BUCKETS = 96;
@@ -21,12 +21,12 @@ export class Hedging {
   #budget = SAVED;
   #delayMs = FIRST_GUESS_MS;
 
-  /** How long to wait for a value before a second one is asked for, in ms. */
+  /** How long to wait for the first before a second one is asked, in ms. */
   get delayMs(): number {
     return this.#delayMs;
   }
 
-  /** A read began: it adds its share to the budget. */
+  /** An operation began: it adds its share to the budget. */
   began(): void {
     this.#budget = Math.min(SAVED, this.#budget + BUDGET);
   }
@@ -38,7 +38,7 @@ export class Hedging {
     return true;
   }
 
-  /** A value took so long to come. */
+  /** An answer took so long to come. */
   observe(ms: number): void {
     // The position is found by doubling, not by a logarithm: those differ between machines.
     let bucket = 0;

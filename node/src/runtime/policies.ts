@@ -13,6 +13,7 @@
  * - `bootActor`: "restored store keeps its actor" answers `before` on a restored disk. "dot reused after amnesia" answers an actor that a store had before it lost its disk (say, epoch 0 and counter 0 every time).
  *   For a wiped disk the store id matters too: `newStoreId` then answers one that depends on the slot only; and with `coordinates` answering true
  *   the store does not wait for its peers' word.
+ * - `begins`: "late attempt carried out" answers true.
  * - `shed`: "shed after effect" begins the operation, whose client has been told that it was refused.
  * - `counts`: "blank replica counted in R" answers true.
  * - `reconcileRepaired`: "repair overwrites instead of merging" answers the incoming bytes.
@@ -79,6 +80,8 @@ export interface Policies {
   repairs(replica: number): boolean;
   /** The operation that a write is recorded under. */
   operation(asked: Operation | undefined): Operation | undefined;
+  /** Whether a write is begun that may have been handed to another coordinator since; `late`: its time to begin is over. */
+  begins(late: boolean): boolean;
   /** What becomes of an operation that was refused while it waited for its beginning. */
   shed(begin: () => void): void;
   /** What a coordinator does to the copy that it has. */
@@ -130,6 +133,7 @@ export const SHIPPED_POLICIES: Policies = {
   reconcile: (local, incoming) => reconcileEncoded(local, incoming, crc32),
   repairs: () => true,
   operation: (asked) => asked,
+  begins: (late) => !late,
   shed: () => undefined,
   mutation: (asked) => asked,
   bootActor: (proposed) => proposed,

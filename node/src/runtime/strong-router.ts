@@ -13,7 +13,7 @@ import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
 import { StrongWriteOperation } from './strong-write-operation.ts';
 import type { WriteAnswer, WriteCommand } from './write-command.ts';
-import { DOUBTFUL, ELSEWHERE } from './write-router.ts';
+import { DOUBTFUL, ELSEWHERE, UNNAMED } from './write-router.ts';
 
 export class StrongRouter implements Sink<WriteAnswer> {
   readonly #core: NodeCore;
@@ -63,7 +63,7 @@ export class StrongRouter implements Sink<WriteAnswer> {
   #forward(member: number): void {
     const { members, transport, topology, metrics } = this.#core;
     metrics.counts.forwards.add();
-    this.#payload ??= encodeCoordinate({ ...this.#operation.command, bucket: this.#operation.command.bucket.id });
+    this.#payload ??= encodeCoordinate({ ...this.#operation.command, ...UNNAMED, bucket: this.#operation.command.bucket.id });
     transport.request(members.nameOf(member), MESSAGE.coordinate, this.#payload, this.#remainingMs(), topology.epoch, (reply) => {
       if (reply.kind === 'reply') {
         const { existed, siblings, changed } = decodeCoordinateAnswer(reply.payload);

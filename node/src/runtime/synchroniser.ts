@@ -195,7 +195,9 @@ export class Synchroniser {
     if (this.#stopped) return;
     const { code, message } = error as CoterieError;
     this.#core.warn('copy-interrupted', { code, message });
-    if (code === 'DATA_DAMAGED' && this.#core.store.engine.quarantined().length > 0) this.#startOver();
+    const damaged = code === 'DATA_DAMAGED' && this.#core.store.engine.quarantined().length > 0;
+    // Peers that tell news let it walk on before the pause is over: that is no reason to write again what could not be written.
+    if (damaged && this.#retry === undefined) this.#startOver();
     else this.#again();
   }
 

@@ -26,6 +26,18 @@ export interface WriteCommand {
   readonly timeoutMs: number;
   /** Fallbacks may be counted. */
   readonly sloppy: boolean;
+  /** Where another coordinator may be asked for the same write. */
+  readonly attempt?: Attempt;
+}
+
+/** A write at one of two coordinators (hedged-write.ts). */
+export interface Attempt {
+  /** Names the write (cluster/quorum/attempts.ts). */
+  readonly id: number;
+  /** Monotonic time after which it may not be begun any more. */
+  readonly beginByMs: number;
+  /** Another coordinator was asked before, and may have begun it. */
+  readonly second: boolean;
 }
 
 /** What a write answers, at its coordinator or from it. */

@@ -72,6 +72,8 @@ export class WriteOperation implements WriteOut {
   /** The dot of this write, once it has one. */
   #minted: Dot | undefined;
   #gathered: Gathered | undefined;
+  /** Of a write that another coordinator has begun, and that is in the copy here: whether the key existed before. */
+  #begunAs: boolean | undefined;
   #state: WriteState | undefined;
   #answer: ObjectWritten | undefined;
   /** Of the partition, when what the operation knows was read; 0 where it is not under way. */
@@ -232,10 +234,17 @@ export class WriteOperation implements WriteOut {
     const n = replicas.length;
     let need = 0;
     let thorough = false;
+    const attempt = this.#secondOf;
+    if (attempt !== undefined) {
+      this.#begunAs = this.#core.attempts.find(attempt);
+      if (this.#begunAs !== undefined && local !== undefined) return false;
+      // Nobody was told of the first: none of the copies must be had.
+      thorough = true;
+    }
     if (this.#operation !== undefined && findOperation(object, this.#operation.id, this.#operation.bodyHash) === undefined) {
       need = overlapping(n, bucket.W) - 1;
       // Of a stand-in the primary is another store, which may still answer.
-      thorough = n > 1 || this.#standsIn;
+      thorough ||= n > 1 || this.#standsIn;
     }
     if (bucket.blindWrites === 'quorum' && this.#context === undefined) need = Math.max(need, bucket.R - 1);
     // What these answer depends on what is there, and this copy may have missed the latest.
@@ -262,7 +271,9 @@ export class WriteOperation implements WriteOut {
       thorough,
       expected,
       timeoutMs: this.#remainingMs(),
-      done: (content, unanimous, generation) => {
+      attempt,
+      done: ({ content, unanimous, generation, existed }) => {
+        this.#begunAs ??= existed;
         this.#generation = Math.min(this.#generation, generation);
         this.#gathered = { content, unanimous: unanimous && this.#truncation?.hintless === true ? expected : undefined };
         this.#again();
@@ -272,6 +283,12 @@ export class WriteOperation implements WriteOut {
       },
     }).start();
     return true;
+  }
+
+  /** The write, where another coordinator was asked for it before. */
+  get #secondOf(): number | undefined {
+    const { attempt } = this.#command;
+    return attempt?.second === true ? attempt.id : undefined;
   }
 
   #survey(local: Uint8Array | undefined): void {
@@ -285,6 +302,11 @@ export class WriteOperation implements WriteOut {
   /** @param stored this store's copy, where `local` may hold more */
   #apply(object: KvObject, local: Uint8Array | undefined, stored: Entry | Hinted | undefined): void {
     const { clock, leases, limits, policies, metrics, standIn } = this.#core;
+    if (this.#begunAs !== undefined && local !== undefined) {
+      metrics.counts.writesFoundBegun.add();
+      this.#replicate(object, this.#begunAs, stored);
+      return;
+    }
     const own = policies.ownCopy(local);
     const seen = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
     const nowMs = clock.wallMs();
@@ -311,6 +333,12 @@ export class WriteOperation implements WriteOut {
       case 'applied':
         this.#warn(applied);
         break;
+    }
+    // Read after the time that the write has: what another coordinator has made of it since is then the later.
+    const beginByMs = this.#command.attempt?.beginByMs;
+    if (beginByMs !== undefined && !policies.begins(clock.monotonicMs() > beginByMs)) {
+      metrics.counts.writesTooLate.add();
+      throw new CoterieError('CANCELLED', 'the write came so late that another coordinator may have it', { outcome: 'none' });
     }
     metrics.counts.coordinated.add();
     if (this.#standsIn) metrics.counts.stoodIn.add();
@@ -339,8 +367,8 @@ export class WriteOperation implements WriteOut {
 
   /** Hands the object to the engine and to the other primaries, and counts. */
   #replicate(object: KvObject, existed: boolean, stored: Entry | Hinted | undefined): void {
-    const { members, encoder, transport, topology, policies } = this.#core;
-    const { replicas, diskKey, w } = this.#command;
+    const { members, encoder, transport, topology, policies, attempts } = this.#core;
+    const { replicas, diskKey, w, attempt } = this.#command;
     const bytes = encodeObject(object, CHECKSUM, lend);
     const n = replicas.length;
     const own = this.#standsIn ? n + this.#slot : this.#slot;
@@ -357,8 +385,12 @@ export class WriteOperation implements WriteOut {
     // The engine refused it before any effect, and nobody else has it.
     if (said !== undefined && said !== 'stored' && said.outcome === 'none') throw said;
     this.#state = state;
+    if (attempt !== undefined) attempts.note(attempt.id, existed);
     if (this.#standIns !== undefined) this.#fallbackWritesOf(state, this.#standIns).start(bytes);
-    const payload = n > 1 || this.#standsIn ? encoder.writeRequest(diskKey, bytes, this.#generation) : bytes;
+    const payload =
+      n > 1 || this.#standsIn
+        ? encoder.writeRequest(diskKey, bytes, this.#generation, attempt?.id, existed && attempt !== undefined)
+        : bytes;
     const deadlineMs = Math.max(LEAST_REPLICATION_MS, this.#remainingMs());
     let down = 0;
     for (let replica = 0; replica < n; replica += 1) {

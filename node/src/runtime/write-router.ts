@@ -2,17 +2,18 @@
  * Brings a client's write to its coordinator: the first healthy primary that is willing; where none is healthy, the first fallback, if fallbacks may be
  * counted, and else a primary that can at least be reached.
  *
- * Invariants: a write is sent on once; another primary is tried only while it is certain that nothing happened; what is doubtful ends with
- * outcome `unknown`, and only the client, with its operation id, may try again.
+ * Invariants: another primary is tried only while it is certain that nothing happened, or, for a blind write whose coordinator is silent, as a second
+ * one (hedged-write.ts); what is doubtful ends with outcome `unknown`, and only the client, with its operation id, may try again.
  */
 
 import { CoterieError, type ErrorCode } from '../base/errors.ts';
-import { decodeCoordinate, decodeCoordinateAnswer, encodeCoordinate } from '../transport/messages/coordinate.ts';
+import { type CoordinateMessage, decodeCoordinate, decodeCoordinateAnswer, encodeCoordinate } from '../transport/messages/coordinate.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import type { Reply } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
-import type { WriteAnswer, WriteCommand } from './write-command.ts';
+import type { Attempt, WriteAnswer, WriteCommand } from './write-command.ts';
+import { canBeHedged, FIRST_WITHIN_MS, HedgedWrite, SECOND_WITHIN_MS } from './hedged-write.ts';
 import { WriteOperation } from './write-operation.ts';
 
 /** Refusals that another primary may not share. */
@@ -31,6 +32,9 @@ export const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 /** What an ambiguous end of a forward is called. */
 export const DOUBTFUL: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['PEER_UNREACHABLE', 'CLOSED', 'CANCELLED', 'TIMEOUT', 'INTERNAL']);
+
+/** No second coordinator is asked. */
+export const UNNAMED = { attempt: 0, beginWithinMs: 0, second: false } as const;
 
 /** The position of the lowest bit of a mask that has one. */
 function lowestBit(mask: number): number {
@@ -52,6 +56,8 @@ export class WriteRouter implements Sink<WriteAnswer> {
   #operation: WriteOperation | undefined;
   /** The encoded command, once it was forwarded. */
   #payload: Uint8Array | undefined;
+  /** Names the write once a second coordinator may be asked for it. */
+  #id = 0;
 
   constructor(core: NodeCore, command: WriteCommand, sink: Sink<WriteAnswer>) {
     this.#core = core;
@@ -115,19 +121,55 @@ export class WriteRouter implements Sink<WriteAnswer> {
   }
 
   #forward(member: number): void {
+    const { members, transport } = this.#core;
+    const unseenMs = canBeHedged(this.#command) ? transport.unseenMs(members.nameOf(member)) : Infinity;
+    if (unseenMs === Infinity) {
+      this.#send(member, this.#encode(UNNAMED), this);
+      return;
+    }
+    if (this.#id === 0) this.#id = this.#core.attempts.name();
+    const payload = this.#encode({ attempt: this.#id, beginWithinMs: FIRST_WITHIN_MS, second: false });
+    const askSecond = (sink: Sink<WriteAnswer>): number | undefined => this.#askSecond(sink);
+    const hedged = new HedgedWrite(this.#core, { unseenMs, leftMs: () => this.#leftMs(), askSecond }, this);
+    this.#send(member, payload, hedged);
+    hedged.begin();
+  }
+
+  /** Hands the write to the next healthy primary, the first being silent. */
+  #askSecond(sink: Sink<WriteAnswer>): number | undefined {
+    const { members, transport, clock } = this.#core;
+    const { replicas } = this.#command;
+    const healthy = members.healthyBits(replicas) & ~this.#tried;
+    if (healthy === 0 || this.#leftMs() <= 0) return undefined;
+    const position = lowestBit(healthy);
+    const member = replicas[position] ?? -1;
+    const own = member === members.self;
+    const unseenMs = own ? 0 : transport.unseenMs(members.nameOf(member));
+    if (unseenMs === Infinity) return undefined;
+    this.#tried |= 1 << position;
+    if (own) {
+      const attempt: Attempt = { id: this.#id, beginByMs: clock.monotonicMs() + SECOND_WITHIN_MS, second: true };
+      new WriteOperation(this.#core, { ...this.#present(), attempt }, sink).start();
+    } else {
+      this.#send(member, this.#encode({ attempt: this.#id, beginWithinMs: SECOND_WITHIN_MS, second: true }), sink);
+    }
+    return unseenMs;
+  }
+
+  #send(member: number, payload: Uint8Array, sink: Sink<WriteAnswer>): void {
     const { members, transport, topology, metrics } = this.#core;
     metrics.counts.forwards.add();
-    this.#payload ??= this.#encode();
-    const name = members.nameOf(member);
-    transport.request(name, MESSAGE.coordinate, this.#payload, this.#remainingMs(), topology.epoch, (reply) => {
-      this.#onReply(reply);
+    transport.request(members.nameOf(member), MESSAGE.coordinate, payload, this.#remainingMs(), topology.epoch, (reply) => {
+      passOn(reply, sink);
     });
   }
 
-  #encode(): Uint8Array {
-    const command = this.#operation?.command ?? this.#command;
-    const { bucket, key, kind, value, expireAtMs, keepTtl, w, context, operationId, sloppy } = command;
-    return encodeCoordinate({ bucket: bucket.id, key, kind, value, expireAtMs, keepTtl, w, context, operationId, sloppy });
+  /** The command as it goes to a coordinator; what was sent before holds its bytes. */
+  #encode(attempt: Pick<CoordinateMessage, 'attempt' | 'beginWithinMs' | 'second'>): Uint8Array {
+    const { bucket, key, kind, expireAtMs, keepTtl, w, operationId, sloppy } = this.#command;
+    const { value, context } = this.#operation?.command ?? this.#present();
+    const fields = { bucket: bucket.id, key, kind, value, expireAtMs, keepTtl, w, context, operationId, sloppy };
+    return (this.#payload = encodeCoordinate({ ...fields, ...attempt }));
   }
 
   /** The command with bytes that are still there, and the time that is left. */
@@ -137,26 +179,25 @@ export class WriteRouter implements Sink<WriteAnswer> {
     return { ...this.#command, value, context, timeoutMs: this.#remainingMs() };
   }
 
-  #onReply(reply: Reply): void {
-    if (reply.kind === 'reply') {
-      const answer = decodeCoordinateAnswer(reply.payload);
-      const { context } = answer;
-      this.#sink.succeed({ ...answer, context: context === undefined ? undefined : new Uint8Array(context) });
-      return;
-    }
-    const { code, message, outcome } = reply;
-    if (outcome === 'unknown') {
-      // A time-out is told as who counted it tells it: the coordinator, with the acknowledgements it had, or the wait for the coordinator.
-      const silent = DOUBTFUL.has(code) && code !== 'TIMEOUT';
-      this.#sink.fail(
-        new CoterieError(silent ? 'TIMEOUT' : code, silent ? `the coordinator did not answer (${code})` : message, { outcome }),
-      );
-      return;
-    }
-    this.fail(new CoterieError(code, message, { outcome }));
+  #leftMs(): number {
+    return this.#startMs + this.#command.timeoutMs - this.#core.clock.monotonicMs();
   }
 
   #remainingMs(): number {
-    return Math.max(1, Math.ceil(this.#startMs + this.#command.timeoutMs - this.#core.clock.monotonicMs()));
+    return Math.max(1, Math.ceil(this.#leftMs()));
   }
+}
+
+/** A coordinator's answer to whoever asked it. */
+function passOn(reply: Reply, sink: Sink<WriteAnswer>): void {
+  if (reply.kind === 'reply') {
+    const answer = decodeCoordinateAnswer(reply.payload);
+    const { context } = answer;
+    sink.succeed({ ...answer, context: context === undefined ? undefined : new Uint8Array(context) });
+    return;
+  }
+  const { code, message, outcome } = reply;
+  // A time-out is told as who counted it tells it: the coordinator, with the acknowledgements it had, or the wait for the coordinator.
+  const silent = outcome === 'unknown' && DOUBTFUL.has(code) && code !== 'TIMEOUT';
+  sink.fail(new CoterieError(silent ? 'TIMEOUT' : code, silent ? `the coordinator did not answer (${code})` : message, { outcome }));
 }

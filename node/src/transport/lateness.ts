@@ -11,9 +11,9 @@
  */
 
 /** The longest that a sender goes on behind one mark. */
-export const MARK_EVERY_MS = 50;
+export const MARK_EVERY_MS = 10;
 /** Quartz clocks stay below a tenth of it. */
-const DRIFT_MOST = 0.005;
+export const DRIFT_MOST = 0.005;
 
 export class Lateness {
   /** The latest mark. */
@@ -24,15 +24,20 @@ export class Lateness {
 
   /**
    * @param sentMs the sender's monotonic clock
-   * @param arrivedMs this node's, at the mark's arrival; undefined where it is not known: then the mark cannot be the fastest
+   * @param readMs this node's, at the mark's arrival
+   * @param waited it had arrived earlier, and waited to be read: it is one of the fast ones only where it is the fastest all the same
    */
-  mark(sentMs: number, arrivedMs: number | undefined): void {
+  mark(sentMs: number, readMs: number, waited: boolean): void {
     this.#sentMs = sentMs;
-    if (arrivedMs === undefined) return;
-    const apart = arrivedMs - sentMs;
-    if (apart > this.#allowed()) return;
+    const apart = readMs - sentMs;
+    if (waited ? apart >= this.#fastest || !this.known : apart > this.#allowed()) return;
     this.#fastest = apart;
     this.#fastestSentMs = sentMs;
+  }
+
+  /** Whether a mark has shown how far the clocks are apart: before that nothing is found late. */
+  get known(): boolean {
+    return this.#fastest !== Infinity;
   }
 
   /** How late a frame is that arrives behind the latest mark; 0 before the first. */

@@ -112,6 +112,11 @@ export class Link implements ConnectionHandler, FrameSink {
     return this.#theirs;
   }
 
+  /** Whether it can tell of what comes how late it is. */
+  get timed(): boolean {
+    return this.#lateness.known;
+  }
+
   /** Reading has been stopped by the role. */
   get stopped(): boolean {
     return this.#parser.stopped;
@@ -194,7 +199,7 @@ export class Link implements ConnectionHandler, FrameSink {
   #marked({ flags, payload }: Frame): void {
     const sentMs = flags === 0 ? readMark(payload) : undefined;
     if (sentMs === undefined) throw new CoterieError('FRAME_INVALID', 'a mark is malformed');
-    this.#lateness.mark(sentMs, this.#waitedMs === 0 ? this.#nowMs : undefined);
+    this.#lateness.mark(sentMs, this.#nowMs, this.#waitedMs > 0);
   }
 
   #frameOfHandshake(frame: Frame): boolean {

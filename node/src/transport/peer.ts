@@ -63,6 +63,11 @@ export class Peer implements RequesterOwner {
     return this.#state === 'connected';
   }
 
+  /** See Requester.unseenMs; Infinity without a connection. */
+  unseenMs(nowMs: number): number {
+    return this.connected ? (this.#requester?.unseenMs(nowMs) ?? Infinity) : Infinity;
+  }
+
   /** See Requester.waitedMs; 0 without a connection. */
   waitedMs(nowMs: number): number {
     return this.connected ? (this.#requester?.waitedMs(nowMs) ?? 0) : 0;

@@ -27,6 +27,11 @@ export interface IncomingRequest {
   readonly payload: Uint8Array;
   /** Milliseconds the peer still waits, measured from the arrival of the request: it does not count down. At least 1. */
   readonly remainingMs: number;
+  /**
+   * When the request was sent, on this node's monotonic clock, or later by what `Transport.unseenMs` says at the peer at most; -Infinity while this
+   * node cannot tell.
+   */
+  readonly sentMs: number;
   /** The peer's topology epoch when it sent the request. */
   readonly epoch: number;
   /** Runs once if the peer cancels, its deadline passes, or its connection is lost, before the answer. */

@@ -14,6 +14,7 @@ import { Deadline, type Deadlines } from './deadlines.ts';
 import { CHUNK_BYTES, FIRST_MESSAGE_TYPE, type Frame, FrameFlag, FrameType, MAX_REMAINING_MS } from './frame.ts';
 import { decodeFailure } from './handshake-codec.ts';
 import type { Hello } from './handshake.ts';
+import { DRIFT_MOST, MARK_EVERY_MS } from './lateness.ts';
 import type { Link, LinkRole, LinkWorld } from './link.ts';
 import type { Sender } from './outbox.ts';
 import type { Reply, RequestHandle } from './request.ts';
@@ -92,6 +93,9 @@ export class Requester implements LinkRole {
   #lastId = 0;
   /** When the first prompt request was sent that ran out of time since the peer last answered one; Infinity without one. */
   #missedMs = Infinity;
+  /** The shortest way to the peer and back, as it may have grown since, and when that request was sent. */
+  #tripMs = Infinity;
+  #trippedMs = 0;
 
   constructor(expected: string, world: RequesterWorld, deadlines: Deadlines, owner: RequesterOwner) {
     this.expected = expected;
@@ -127,6 +131,24 @@ export class Requester implements LinkRole {
       if (seen === MOST_PASSED_OVER) break;
     }
     return Math.max(0, nowMs - sinceMs);
+  }
+
+  /**
+   * By how much a request that is sent now may be late without the peer's noticing (IncomingRequest.sentMs), in ms; Infinity while that has no bound.
+   *
+   * The peer takes the mark before the request of the shortest trip to have come at once. It had come in that trip at the latest, after as long as a
+   * mark may be older than what follows it; the mark before this request may be as old; and both clocks and the peer's allowance may have drifted.
+   */
+  unseenMs(nowMs: number): number {
+    return this.#tripMs + 2 * MARK_EVERY_MS + 2 * DRIFT_MOST * (nowMs - this.#trippedMs);
+  }
+
+  /** A reply has come: the peer had read the request by then. */
+  #tripped(sentMs: number, nowMs: number): void {
+    const tripMs = nowMs - sentMs;
+    if (tripMs > this.#tripMs + 2 * DRIFT_MOST * (sentMs - this.#trippedMs)) return;
+    this.#tripMs = tripMs;
+    this.#trippedMs = sentMs;
   }
 
   ponged(): void {
@@ -248,6 +270,7 @@ export class Requester implements LinkRole {
       throw new CoterieError('FRAME_INVALID', 'a reply is interrupted by another');
     }
     this.#world.counters.repliesReceived += 1;
+    this.#tripped(request.sentMs, nowMs);
     this.#deliver(request, { kind: 'reply', payload, epoch: frame.epoch });
   }
 

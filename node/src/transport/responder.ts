@@ -33,6 +33,7 @@ class Incoming extends Deadline implements IncomingRequest, Sender {
   readonly type: number;
   payload: Uint8Array;
   readonly remainingMs: number;
+  readonly sentMs: number;
   readonly epoch: number;
   onCancel: (() => void) | undefined;
   endsAt: number = Infinity;
@@ -41,7 +42,7 @@ class Incoming extends Deadline implements IncomingRequest, Sender {
   answered = false;
   readonly #responder: Responder;
 
-  constructor(responder: Responder, peer: string, frame: Frame, payload: Uint8Array, remainingMs: number) {
+  constructor(responder: Responder, peer: string, frame: Frame, payload: Uint8Array, remainingMs: number, sentMs: number) {
     super();
     this.#responder = responder;
     this.peer = peer;
@@ -49,6 +50,7 @@ class Incoming extends Deadline implements IncomingRequest, Sender {
     this.type = frame.type;
     this.payload = payload;
     this.remainingMs = remainingMs;
+    this.sentMs = sentMs;
     this.epoch = frame.epoch;
   }
 
@@ -203,10 +205,10 @@ export class Responder implements LinkRole {
     } else if (this.#assembly.has(frame.id)) {
       throw new CoterieError('FRAME_INVALID', 'a request is interrupted by another');
     }
-    this.#hear(frame, payload, Math.floor(remainingMs - ageMs), nowMs);
+    this.#hear(frame, payload, Math.floor(remainingMs - ageMs), nowMs, ageMs);
   }
 
-  #hear(frame: Frame, payload: Uint8Array, remainingMs: number, nowMs: number): void {
+  #hear(frame: Frame, payload: Uint8Array, remainingMs: number, nowMs: number, ageMs: number): void {
     const { counters } = this.#world;
     if (remainingMs <= 0) {
       counters.requestsLate += 1;
@@ -223,7 +225,7 @@ export class Responder implements LinkRole {
       return;
     }
     counters.requestsReceived += 1;
-    const request = new Incoming(this, this.#peer, frame, payload, remainingMs);
+    const request = new Incoming(this, this.#peer, frame, payload, remainingMs, this.#link?.timed === true ? nowMs - ageMs : -Infinity);
     this.#requests.set(request.id, request);
     this.#deadlines.add(request, nowMs + remainingMs);
     try {

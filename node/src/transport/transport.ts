@@ -148,6 +148,14 @@ export class Transport {
   }
 
   /**
+   * By how many milliseconds a request to the peer may be late without the peer's noticing: IncomingRequest.sentMs is no later than its sending by more.
+   * Infinity while that has no bound.
+   */
+  unseenMs(peer: string): number {
+    return this.#peers.get(peer)?.unseenMs(this.#world.clock.monotonicMs()) ?? Infinity;
+  }
+
+  /**
    * Sends a request. `onReply` runs exactly once, unless cancelled, and never inside this call.
    *
    * Failures: PEER_UNREACHABLE (not connected: `none`; connection lost), BUSY (a queue is full: `none`), TIMEOUT (no reply within the

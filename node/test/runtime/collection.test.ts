@@ -104,6 +104,7 @@ describe('collecting', () => {
       for (const key of KEYS) await cluster.node(0).put('default', key, bytes('v'), { expireAtMs: atMs }, { w: 2 });
       await cluster.sleep(3000);
       cluster.heal();
+      await cluster.ready();
       // What has expired is repaired like anything else: replicas are to be equal, and to collect the same.
       await cluster.until(
         async () => new Set(await cluster.digests('key-0')).size === 1 && (await cluster.digests('key-0'))[0] !== undefined,

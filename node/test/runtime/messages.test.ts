@@ -52,6 +52,13 @@ describe('the encodings written by hand', () => {
         );
         const write = decodeWriteRequest(encoder.writeRequest(key, object, generation));
         expect([write.key, hex(write.object), write.generation]).toEqual([key, hex(object), generation]);
+        expect([write.attempt, write.existed]).toEqual([0, false]);
+        const attempt = 1 + generation * 2 ** 20;
+        const named = encoder.writeRequest(key, object, generation, attempt, counts);
+        expect(hex(named)).toBe(
+          hex(WriteRequest.encode({ key: bytes, object, generation, attempt, ...(counts ? { existed: true } : {}) }).finish()),
+        );
+        expect(decodeWriteRequest(named)).toMatchObject({ attempt, existed: counts });
         const flag = counts ? { counts } : {};
         expect(hex(encoder.valueReply(object, counts))).toBe(hex(ValueReply.encode({ found: true, ...flag, object }).finish()));
         const value = decodeValueReply(encoder.valueReply(object, counts));
@@ -96,6 +103,9 @@ describe('the other messages', () => {
       context: Buffer.from('context'),
       operationId: '0123456789abcdef',
       sloppy: true,
+      attempt: 2 ** 53 - 1,
+      beginWithinMs: 25,
+      second: true,
     };
     expect(decodeCoordinate(encodeCoordinate(command))).toEqual(command);
     const bare = {
@@ -106,6 +116,9 @@ describe('the other messages', () => {
       keepTtl: false,
       expireAtMs: 0,
       sloppy: false,
+      attempt: 0,
+      beginWithinMs: 0,
+      second: false,
     };
     expect(decodeCoordinate(encodeCoordinate(bare))).toEqual(bare);
     for (const flag of [true, false]) {

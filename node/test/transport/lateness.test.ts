@@ -8,31 +8,36 @@ describe('lateness', () => {
   test('nothing is late before the first mark, nor behind the fastest', () => {
     const lateness = new Lateness();
     expect(lateness.lateMs(1000)).toBe(0);
-    lateness.mark(5_000_000, 10);
+    expect(lateness.known).toBe(false);
+    lateness.mark(5_000_000, 10, false);
+    expect(lateness.known).toBe(true);
     expect(lateness.lateMs(10)).toBe(0);
     expect(lateness.lateMs(10 + MARK_EVERY_MS)).toBe(0);
   });
 
   test('what waited on its way is late by what it waited', () => {
     const lateness = new Lateness();
-    lateness.mark(1000, 7000);
-    lateness.mark(2000, 18_000);
+    lateness.mark(1000, 7000, false);
+    lateness.mark(2000, 18_000, false);
     expect(lateness.lateMs(18_000)).toBeCloseTo(10_000 - MARK_EVERY_MS - 5);
-    lateness.mark(12_100, 18_100);
+    lateness.mark(12_100, 18_100, false);
     expect(lateness.lateMs(18_100)).toBe(0);
   });
 
   test('a frame behind a mark that came in time is late when it comes alone', () => {
     const lateness = new Lateness();
-    lateness.mark(1000, 1000);
+    lateness.mark(1000, 1000, false);
     expect(lateness.lateMs(9000)).toBe(8000 - MARK_EVERY_MS);
   });
 
-  test('a mark of which it is not known when it arrived is not taken for a fast one', () => {
+  test('a mark that waited to be read is taken for a fast one only where it is the fastest all the same', () => {
     const lateness = new Lateness();
-    lateness.mark(1000, 1000);
-    lateness.mark(2000, undefined);
-    expect(lateness.lateMs(2000)).toBe(0);
+    lateness.mark(1000, 1000, true);
+    expect(lateness.known).toBe(false);
+    lateness.mark(1000, 2000, false);
+    lateness.mark(3000, 4000, true);
+    lateness.mark(3000, 3500, true);
+    expect(lateness.lateMs(4500)).toBe(1000 - MARK_EVERY_MS);
   });
 
   test('clocks that drift apart, and ways of any length, make nothing late that is not', () => {
@@ -48,7 +53,7 @@ describe('lateness', () => {
           sentMs += pauseMs;
           fastestWay = Math.min(fastestWay, wayMs);
           const arrivedMs = offset + (sentMs + wayMs) * rate;
-          lateness.mark(Math.floor(sentMs), arrivedMs);
+          lateness.mark(Math.floor(sentMs), arrivedMs, false);
           const reallyLate = wayMs - fastestWay;
           expect(lateness.lateMs(arrivedMs)).toBeLessThanOrEqual(Math.max(0, reallyLate * 1.002 + 5000 * 0.002));
         }

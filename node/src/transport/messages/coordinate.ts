@@ -23,6 +23,12 @@ export interface CoordinateMessage {
   readonly operationId: ByteString | undefined;
   /** Fallbacks may be counted. */
   readonly sloppy: boolean;
+  /** The write's name while a second coordinator may be asked for it (cluster/quorum/attempts.ts); 0 where none is. */
+  readonly attempt: number;
+  /** Where it has a name, it is begun only within so many ms of its sending. */
+  readonly beginWithinMs: number;
+  /** Another coordinator was asked before, and may have begun it. */
+  readonly second: boolean;
 }
 
 export interface CoordinateAnswer {
@@ -55,6 +61,9 @@ export function encodeCoordinate(message: CoordinateMessage): Uint8Array {
     context: message.context ?? EMPTY,
     operationId: message.operationId === undefined ? EMPTY : fromByteString(message.operationId),
     sloppy: message.sloppy,
+    attempt: message.attempt,
+    beginWithinMs: message.beginWithinMs,
+    second: message.second,
   }).finish();
 }
 
@@ -74,6 +83,9 @@ export function decodeCoordinate(payload: Uint8Array): CoordinateMessage {
     context: message.context.length === 0 ? undefined : message.context,
     operationId: id.length === 0 ? undefined : toByteString(id),
     sloppy: message.sloppy,
+    attempt: u53(message.attempt, 'attempt'),
+    beginWithinMs: message.beginWithinMs,
+    second: message.second,
   };
 }
 

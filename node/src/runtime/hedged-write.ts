@@ -1,0 +1,175 @@
+/**
+ * A client's write at its coordinator, and at a second one where the first is silent (stopped, cut off, dead a moment ago): a hedged request, as in
+ * Dean and Barroso, "The Tail at Scale" (2013). A write takes effect, so more is needed than for a read:
+ *
+ * - each coordinator begins it within a given time of its sending or never, which it can tell however long the request was held up
+ *   (transport/lateness.ts), and the second is asked when the first begins it no more;
+ * - the second asks the primaries first whether the first has begun it (cluster/quorum/attempts.ts), and then finishes that;
+ * - what the first answers meanwhile is passed on only once the second has answered, or begins it no more: a write that the client sends next is
+ *   later than both.
+ *
+ * Where the first has begun it and nobody who answers knows, the second makes it once more, in the place of the first: later than that, and before
+ * anybody was told of it. For a blind write that is the same write.
+ *
+ * Invariants: the sink ends once; the second is asked at most once; a failure has outcome `none` only if both coordinators said so.
+ */
+
+import { CoterieError } from '../base/errors.ts';
+import type { Timer } from '../env/clock.ts';
+import type { Sink } from './answer.ts';
+import type { NodeCore } from './core.ts';
+import type { WriteAnswer, WriteCommand } from './write-command.ts';
+
+/** The first coordinator begins a write so soon after its sending or never, in ms: it has nothing to wait for but its disk and its turn. */
+export const FIRST_WITHIN_MS = 25;
+/** The second one asks others before. */
+export const SECOND_WITHIN_MS = 200;
+/** For clocks that do not run alike, in ms, beside what the transport allows for. */
+const MARGIN_MS = 2;
+
+/** Whether it does not show if the write was made twice. */
+export function canBeHedged({ kind, context, keepTtl, operationId }: WriteCommand): boolean {
+  return kind !== 'expire' && context === undefined && !keepTtl && operationId === undefined;
+}
+
+/** How a coordinator is asked. */
+export interface Hedge {
+  /** By how much a request to the first may be late without its noticing, in ms. */
+  readonly unseenMs: number;
+  /** What is left of the client's time, in ms. */
+  readonly leftMs: () => number;
+  /** Asks a second coordinator, and answers by how much that request may be late unseen, in ms; undefined where there is none to ask. */
+  readonly askSecond: (sink: Sink<WriteAnswer>) => number | undefined;
+}
+
+export class HedgedWrite {
+  readonly #core: NodeCore;
+  readonly #hedge: Hedge;
+  readonly #sink: Sink<WriteAnswer>;
+  #sentMs = 0;
+  #dueMs = 0;
+  /** Until the second is due; then until it begins the write no more. */
+  #timer: Timer | undefined;
+  #second: 'due' | 'asked' | 'over' = 'due';
+  /** What the first has answered, while the second may yet begin the write. */
+  #held: WriteAnswer | undefined;
+  #firstEnded = false;
+  /** Why it is not known what became of the write. */
+  #doubt: CoterieError | undefined;
+  /** The first's, which did nothing. */
+  #refusal: CoterieError | undefined;
+  #ended = false;
+
+  /** `succeed` and `fail` take the answer of the first. */
+  constructor(core: NodeCore, hedge: Hedge, sink: Sink<WriteAnswer>) {
+    this.#core = core;
+    this.#hedge = hedge;
+    this.#sink = sink;
+  }
+
+  /** The first has just been asked. */
+  begin(): void {
+    const { clock, wheel, writeHedging } = this.#core;
+    writeHedging.began();
+    this.#sentMs = clock.monotonicMs();
+    const delayMs = Math.max(writeHedging.delayMs, FIRST_WITHIN_MS + this.#hedge.unseenMs + MARGIN_MS);
+    this.#dueMs = this.#sentMs + delayMs;
+    this.#timer = wheel.after(delayMs, () => {
+      this.#secondIsDue();
+    });
+  }
+
+  succeed(answer: WriteAnswer): void {
+    if (this.#firstEnded) return;
+    this.#firstEnded = true;
+    this.#core.writeHedging.observe(this.#core.clock.monotonicMs() - this.#sentMs);
+    if (this.#second === 'asked') this.#held = answer;
+    else this.#succeed(answer);
+  }
+
+  fail(error: CoterieError): void {
+    if (this.#firstEnded) return;
+    this.#firstEnded = true;
+    if (error.outcome !== 'none') {
+      this.#doubt ??= error;
+      if (this.#second === 'over' || (this.#second === 'due' && !this.#hasTime())) this.#fail(error);
+      return;
+    }
+    if (this.#second === 'asked') this.#refusal = error;
+    else this.#fail(this.#doubt ?? error);
+  }
+
+  /** Whether the client still waits when the second is due. */
+  #hasTime(): boolean {
+    return this.#hedge.leftMs() > this.#dueMs - this.#core.clock.monotonicMs();
+  }
+
+  #secondIsDue(): void {
+    const { clock, metrics, writeHedging } = this.#core;
+    // A node that stops runs its timers before their time.
+    const isDue = clock.monotonicMs() >= this.#dueMs && (this.#firstEnded || writeHedging.take());
+    this.#second = 'asked';
+    const unseenMs = isDue ? this.#askSecond() : undefined;
+    if (unseenMs === undefined) {
+      this.#second = 'over';
+      if (this.#doubt !== undefined) this.#fail(this.#doubt);
+      return;
+    }
+    metrics.counts.writeHedges.add();
+    if (!this.#isAsked) return;
+    const waitMs = SECOND_WITHIN_MS + unseenMs + MARGIN_MS;
+    const overMs = clock.monotonicMs() + waitMs;
+    this.#timer = this.#core.wheel.after(waitMs, () => {
+      if (clock.monotonicMs() >= overMs) this.#secondIsOver();
+      else this.#fail(new CoterieError('CLOSED', 'the node is stopping', { outcome: 'unknown' }));
+    });
+  }
+
+  /** The second was asked, and may still begin the write: what asks it may answer at once. */
+  get #isAsked(): boolean {
+    return this.#second === 'asked' && !this.#ended;
+  }
+
+  #askSecond(): number | undefined {
+    return this.#hedge.askSecond({
+      succeed: (answer) => {
+        this.#succeed(answer);
+      },
+      fail: (error) => {
+        this.#secondFailed(error);
+      },
+    });
+  }
+
+  #secondFailed(error: CoterieError): void {
+    if (error.outcome !== 'none') {
+      this.#doubt ??= error;
+      // Its connection may be gone, and it begin the write all the same.
+      if (this.#firstEnded && this.#held === undefined) this.#fail(error);
+      return;
+    }
+    this.#secondIsOver();
+    if (this.#firstEnded && !this.#ended) this.#fail(this.#doubt ?? this.#refusal ?? error);
+  }
+
+  /** The second begins the write no more, if it has not. */
+  #secondIsOver(): void {
+    this.#second = 'over';
+    if (this.#held !== undefined) this.#succeed(this.#held);
+  }
+
+  #succeed(answer: WriteAnswer): void {
+    if (this.#end()) this.#sink.succeed(answer);
+  }
+
+  #fail(error: CoterieError): void {
+    if (this.#end()) this.#sink.fail(error);
+  }
+
+  #end(): boolean {
+    if (this.#ended) return false;
+    this.#ended = true;
+    this.#timer?.cancel();
+    return true;
+  }
+}
