@@ -50,13 +50,14 @@ export class HedgedWrite {
   #dueMs = 0;
   /** Until the second is due; then until it begins the write no more. */
   #timer: Timer | undefined;
-  #second: 'due' | 'asked' | 'over' = 'due';
+  #secondIsDue = true;
+  #secondMayBegin = false;
+  /** Coordinators that were asked and have not answered. */
+  #open = 1;
   /** What the first has answered, while the second may yet begin the write. */
   #held: WriteAnswer | undefined;
-  #firstEnded = false;
-  /** Why it is not known what became of the write. */
+  /** Why it is not known what became of the write; and of one that did nothing, why. */
   #doubt: CoterieError | undefined;
-  /** The first's, which did nothing. */
   #refusal: CoterieError | undefined;
   #ended = false;
 
@@ -75,28 +76,21 @@ export class HedgedWrite {
     const delayMs = Math.max(writeHedging.delayMs, FIRST_WITHIN_MS + this.#hedge.unseenMs + MARGIN_MS);
     this.#dueMs = this.#sentMs + delayMs;
     this.#timer = wheel.after(delayMs, () => {
-      this.#secondIsDue();
+      this.#askSecond();
     });
   }
 
   succeed(answer: WriteAnswer): void {
-    if (this.#firstEnded) return;
-    this.#firstEnded = true;
     this.#core.writeHedging.observe(this.#core.clock.monotonicMs() - this.#sentMs);
-    if (this.#second === 'asked') this.#held = answer;
-    else this.#succeed(answer);
+    this.#open -= 1;
+    this.#held = answer;
+    this.#settle();
   }
 
   fail(error: CoterieError): void {
-    if (this.#firstEnded) return;
-    this.#firstEnded = true;
-    if (error.outcome !== 'none') {
-      this.#doubt ??= error;
-      if (this.#second === 'over' || (this.#second === 'due' && !this.#hasTime())) this.#fail(error);
-      return;
-    }
-    if (this.#second === 'asked') this.#refusal = error;
-    else this.#fail(this.#doubt ?? error);
+    // What did nothing is for the router to take elsewhere.
+    if (error.outcome === 'none' || !this.#hasTime()) this.#secondIsDue = false;
+    this.#failed(error);
   }
 
   /** Whether the client still waits when the second is due. */
@@ -104,62 +98,63 @@ export class HedgedWrite {
     return this.#hedge.leftMs() > this.#dueMs - this.#core.clock.monotonicMs();
   }
 
-  #secondIsDue(): void {
-    const { clock, metrics, writeHedging } = this.#core;
+  #askSecond(): void {
+    const { clock, metrics, wheel, writeHedging } = this.#core;
+    this.#secondIsDue = false;
     // A node that stops runs its timers before their time.
-    const isDue = clock.monotonicMs() >= this.#dueMs && (this.#firstEnded || writeHedging.take());
-    this.#second = 'asked';
-    const unseenMs = isDue ? this.#askSecond() : undefined;
+    const isTime = clock.monotonicMs() >= this.#dueMs && (this.#open === 0 || writeHedging.take());
+    this.#secondMayBegin = isTime;
+    this.#open += isTime ? 1 : 0;
+    const unseenMs = isTime ? this.#hedge.askSecond({ succeed: this.#secondSucceeded, fail: this.#secondFailed }) : undefined;
     if (unseenMs === undefined) {
-      this.#second = 'over';
-      if (this.#doubt !== undefined) this.#fail(this.#doubt);
+      this.#secondMayBegin = false;
+      this.#open -= isTime ? 1 : 0;
+      this.#settle();
       return;
     }
     metrics.counts.writeHedges.add();
-    if (!this.#isAsked) return;
     const waitMs = SECOND_WITHIN_MS + unseenMs + MARGIN_MS;
     const overMs = clock.monotonicMs() + waitMs;
-    this.#timer = this.#core.wheel.after(waitMs, () => {
+    // It may have answered at once.
+    if (this.#ended || !this.#secondMayBegin) return;
+    this.#timer = wheel.after(Math.min(waitMs, this.#hedge.leftMs()), () => {
       if (clock.monotonicMs() >= overMs) this.#secondIsOver();
-      else this.#fail(new CoterieError('CLOSED', 'the node is stopping', { outcome: 'unknown' }));
+      else if (this.#hedge.leftMs() > 0) this.#fail(new CoterieError('CLOSED', 'the node is stopping', { outcome: 'unknown' }));
+      else this.#fail(new CoterieError('TIMEOUT', 'two coordinators did not answer in time', { outcome: 'unknown' }));
     });
   }
 
-  /** The second was asked, and may still begin the write: what asks it may answer at once. */
-  get #isAsked(): boolean {
-    return this.#second === 'asked' && !this.#ended;
-  }
+  readonly #secondSucceeded = (answer: WriteAnswer): void => {
+    if (this.#end()) this.#sink.succeed(answer);
+  };
 
-  #askSecond(): number | undefined {
-    return this.#hedge.askSecond({
-      succeed: (answer) => {
-        this.#succeed(answer);
-      },
-      fail: (error) => {
-        this.#secondFailed(error);
-      },
-    });
-  }
-
-  #secondFailed(error: CoterieError): void {
-    if (error.outcome !== 'none') {
-      this.#doubt ??= error;
-      // Its connection may be gone, and it begin the write all the same.
-      if (this.#firstEnded && this.#held === undefined) this.#fail(error);
-      return;
-    }
-    this.#secondIsOver();
-    if (this.#firstEnded && !this.#ended) this.#fail(this.#doubt ?? this.#refusal ?? error);
-  }
+  readonly #secondFailed = (error: CoterieError): void => {
+    // Where that is in doubt, only its connection may be gone: it may begin the write all the same.
+    if (error.outcome === 'none') this.#secondMayBegin = false;
+    this.#failed(error);
+  };
 
   /** The second begins the write no more, if it has not. */
   #secondIsOver(): void {
-    this.#second = 'over';
-    if (this.#held !== undefined) this.#succeed(this.#held);
+    this.#secondMayBegin = false;
+    this.#settle();
   }
 
-  #succeed(answer: WriteAnswer): void {
-    if (this.#end()) this.#sink.succeed(answer);
+  #failed(error: CoterieError): void {
+    this.#open -= 1;
+    if (error.outcome === 'none') this.#refusal ??= error;
+    else this.#doubt ??= error;
+    this.#settle();
+  }
+
+  /** Answers, if there is nothing to wait for. */
+  #settle(): void {
+    if (this.#held !== undefined) {
+      if (!this.#secondMayBegin && this.#end()) this.#sink.succeed(this.#held);
+      return;
+    }
+    const error = this.#doubt ?? this.#refusal;
+    if (this.#open === 0 && !this.#secondIsDue && error !== undefined) this.#fail(error);
   }
 
   #fail(error: CoterieError): void {

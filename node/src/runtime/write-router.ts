@@ -167,7 +167,8 @@ export class WriteRouter implements Sink<WriteAnswer> {
   /** The command as it goes to a coordinator; what was sent before holds its bytes. */
   #encode(attempt: Pick<CoordinateMessage, 'attempt' | 'beginWithinMs' | 'second'>): Uint8Array {
     const { bucket, key, kind, expireAtMs, keepTtl, w, operationId, sloppy } = this.#command;
-    const { value, context } = this.#operation?.command ?? this.#present();
+    // An own attempt that failed at once has not made the bytes its own; what was sent is.
+    const { value, context } = this.#payload === undefined ? (this.#operation?.command ?? this.#command) : this.#present();
     const fields = { bucket: bucket.id, key, kind, value, expireAtMs, keepTtl, w, context, operationId, sloppy };
     return (this.#payload = encodeCoordinate({ ...fields, ...attempt }));
   }
