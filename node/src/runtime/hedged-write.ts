@@ -24,6 +24,8 @@ import type { WriteAnswer, WriteCommand } from './write-command.ts';
 export const FIRST_WITHIN_MS = 25;
 /** The second one asks others before. */
 export const SECOND_WITHIN_MS = 200;
+/** A coordinator that is only slow is given so many times the 95th percentile, so that what may be spent on slow ones is there for the slowest. */
+const SLOW = 2;
 /** For clocks that do not run alike, in ms, beside what the transport allows for. */
 const MARGIN_MS = 2;
 
@@ -32,8 +34,10 @@ export function canBeHedged({ kind, context, keepTtl, operationId }: WriteComman
   return kind !== 'expire' && context === undefined && !keepTtl && operationId === undefined;
 }
 
-/** How a coordinator is asked. */
+/** How coordinators are asked. */
 export interface Hedge {
+  /** When the first was last heard of, on the monotonic clock. */
+  readonly heardMs: () => number;
   /** By how much a request to the first may be late without its noticing, in ms. */
   readonly unseenMs: number;
   /** What is left of the client's time, in ms. */
@@ -73,7 +77,7 @@ export class HedgedWrite {
     const { clock, wheel, writeHedging } = this.#core;
     writeHedging.began();
     this.#sentMs = clock.monotonicMs();
-    const delayMs = Math.max(writeHedging.delayMs, FIRST_WITHIN_MS + this.#hedge.unseenMs + MARGIN_MS);
+    const delayMs = Math.max(SLOW * writeHedging.delayMs, FIRST_WITHIN_MS + this.#hedge.unseenMs + MARGIN_MS);
     this.#dueMs = this.#sentMs + delayMs;
     this.#timer = wheel.after(delayMs, () => {
       this.#askSecond();
@@ -101,8 +105,10 @@ export class HedgedWrite {
   #askSecond(): void {
     const { clock, metrics, wheel, writeHedging } = this.#core;
     this.#secondIsDue = false;
+    // One that was not heard of since is silent in all it does, and no cause of load: only slow ones are hedged by budget.
+    const isSilent = this.#open === 0 || this.#hedge.heardMs() <= this.#sentMs;
     // A node that stops runs its timers before their time.
-    const isTime = clock.monotonicMs() >= this.#dueMs && (this.#open === 0 || writeHedging.take());
+    const isTime = clock.monotonicMs() >= this.#dueMs && (isSilent || writeHedging.take());
     this.#secondMayBegin = isTime;
     this.#open += isTime ? 1 : 0;
     const unseenMs = isTime ? this.#hedge.askSecond({ succeed: this.#secondSucceeded, fail: this.#secondFailed }) : undefined;

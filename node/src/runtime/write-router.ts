@@ -122,15 +122,21 @@ export class WriteRouter implements Sink<WriteAnswer> {
 
   #forward(member: number): void {
     const { members, transport } = this.#core;
-    const unseenMs = canBeHedged(this.#command) ? transport.unseenMs(members.nameOf(member)) : Infinity;
+    const name = members.nameOf(member);
+    const unseenMs = canBeHedged(this.#command) ? transport.unseenMs(name) : Infinity;
     if (unseenMs === Infinity) {
       this.#send(member, this.#encode(UNNAMED), this);
       return;
     }
     if (this.#id === 0) this.#id = this.#core.attempts.name();
     const payload = this.#encode({ attempt: this.#id, beginWithinMs: FIRST_WITHIN_MS, second: false });
-    const askSecond = (sink: Sink<WriteAnswer>): number | undefined => this.#askSecond(sink);
-    const hedged = new HedgedWrite(this.#core, { unseenMs, leftMs: () => this.#leftMs(), askSecond }, this);
+    const hedge = {
+      unseenMs,
+      heardMs: () => transport.heardMs(name),
+      leftMs: () => this.#leftMs(),
+      askSecond: (sink: Sink<WriteAnswer>) => this.#askSecond(sink),
+    };
+    const hedged = new HedgedWrite(this.#core, hedge, this);
     this.#send(member, payload, hedged);
     hedged.begin();
   }

@@ -112,6 +112,11 @@ export class Link implements ConnectionHandler, FrameSink {
     return this.#theirs;
   }
 
+  /** Monotonic time of the last sign of life. */
+  get aliveMs(): number {
+    return this.#aliveMs;
+  }
+
   /** Whether it can tell of what comes how late it is. */
   get timed(): boolean {
     return this.#lateness.known;

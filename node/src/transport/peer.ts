@@ -63,6 +63,11 @@ export class Peer implements RequesterOwner {
     return this.#state === 'connected';
   }
 
+  /** See Requester.heardMs; -Infinity without a connection. */
+  get heardMs(): number {
+    return this.connected ? (this.#requester?.heardMs ?? -Infinity) : -Infinity;
+  }
+
   /** See Requester.unseenMs; Infinity without a connection. */
   unseenMs(nowMs: number): number {
     return this.connected ? (this.#requester?.unseenMs(nowMs) ?? Infinity) : Infinity;

@@ -117,6 +117,11 @@ export class Requester implements LinkRole {
     this.#link = link;
   }
 
+  /** Monotonic time of the last that was heard of the peer on this connection. */
+  get heardMs(): number {
+    return this.#link?.aliveMs ?? -Infinity;
+  }
+
   /** For how many milliseconds the peer has left a ping or a prompt request unanswered; 0 where it owes nothing. */
   waitedMs(nowMs: number): number {
     let sinceMs = Math.min(this.#missedMs, this.#link?.pingedMs ?? Infinity);

@@ -147,6 +147,11 @@ export class Transport {
     return this.#peers.get(peer)?.waitedMs(this.#world.clock.monotonicMs()) ?? 0;
   }
 
+  /** Monotonic time of the last that came from the peer on the connection that requests go out on; -Infinity without one. */
+  heardMs(peer: string): number {
+    return this.#peers.get(peer)?.heardMs ?? -Infinity;
+  }
+
   /**
    * By how many milliseconds a request to the peer may be late without the peer's noticing: IncomingRequest.sentMs is no later than its sending by more.
    * Infinity while that has no bound.

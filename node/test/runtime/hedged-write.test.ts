@@ -50,6 +50,7 @@ test('the client is answered once, in time, and by the first only while the seco
         core,
         {
           unseenMs: UNSEEN_MS,
+          heardMs: () => 0,
           leftMs: () => startMs + TIMEOUT_MS - clock.monotonicMs(),
           askSecond: (sink) => {
             asked += 1;

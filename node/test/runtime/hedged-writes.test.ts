@@ -41,6 +41,18 @@ describe('a write whose coordinator is silent', () => {
     }),
   );
 
+  test('is made elsewhere however many there are: what is silent is not only slow', () =>
+    scenario(FIVE, async (cluster) => {
+      await cluster.start();
+      const [outside = -1] = cluster.others(cluster.keyOn(0));
+      const keys = Array.from({ length: 400 }, (_, i) => `key-${String(i)}`).filter((key) => cluster.primaries(key)[0] === 0);
+      expect(keys.length).toBeGreaterThan(40);
+      pause(cluster, 0);
+      const startedUs = cluster.world.nowUs;
+      await Promise.all(keys.map((key) => cluster.node(outside).put('default', key, bytes('v'), {}, {})));
+      expect(cluster.world.nowUs - startedUs).toBeLessThan(1000 * SOON_MS);
+    }));
+
   /** A write through a stopped coordinator, another through one that is well, and what is there when the first goes on. */
   async function writeTwice(cluster: VirtualCluster): Promise<string[]> {
     await cluster.start();
