@@ -49,7 +49,7 @@ describe('a write whose coordinator is silent', () => {
       expect(keys.length).toBeGreaterThan(40);
       pause(cluster, 0);
       const startedUs = cluster.world.nowUs;
-      await Promise.all(keys.map((key) => cluster.node(outside).put('default', key, bytes('v'), {}, {})));
+      await Promise.all(keys.map(async (key) => cluster.node(outside).put('default', key, bytes('v'), {}, {})));
       expect(cluster.world.nowUs - startedUs).toBeLessThan(1000 * SOON_MS);
     }));
 
