@@ -44,32 +44,6 @@ describe('order', () => {
     );
   });
 
-  test('what is refused under overload is refused in its place, before its keys are looked at, and others are served', async () => {
-    // The first write is still under way when the others come.
-    const drive = new RespDrive({ delay: (operation) => (operation === 1 ? 9 : 0) });
-    const client = drive.connect();
-    client.give(request('SET', 'a', '1'));
-    drive.node.overload = new CoterieError('BUSY', 'the reason', { outcome: 'none', retryAfterMs: 100 });
-    client.give(Buffer.concat([request('GET', 'a'), request('SET', 'a', '2'), request('PING'), request('GET', 'a')]));
-    drive.node.overload = undefined;
-    client.give(request('GET', 'a'));
-    await drive.settle();
-    const busy = '-BUSY BUSY the reason\r\n';
-    expect(client.take()).toBe(`+OK\r\n${busy}${busy}+PONG\r\n${busy}${bulk('1')}`);
-  });
-
-  test('refusals count as replies due: a session has no more of them than of others', async () => {
-    const drive = new RespDrive({ delay: (operation) => (operation === 1 ? 9 : 0), resp: { pipeline: 4 } });
-    const client = drive.connect();
-    client.give(request('SET', 'a', '1'));
-    drive.node.overload = new CoterieError('BUSY', 'the reason', { outcome: 'none', retryAfterMs: 100 });
-    client.give(Buffer.concat(Array.from({ length: 6 }, () => request('GET', 'a'))));
-    expect([drive.server.due, client.paused]).toEqual([4, true]);
-    await drive.settle();
-    expect(client.take()).toBe(`+OK\r\n${'-BUSY BUSY the reason\r\n'.repeat(6)}`);
-    expect([drive.server.due, client.paused]).toEqual([0, false]);
-  });
-
   test('a command on the whole bucket sees what came before it, and nothing behind it', async () => {
     // Counting takes longer than writing.
     const drive = new RespDrive({ delay: (operation) => (operation === 1 ? 9 : 1) });

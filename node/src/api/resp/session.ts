@@ -2,7 +2,8 @@
  * One client's session: requests in, replies out, in order.
  *
  * Invariants:
- * - Replies leave in the order of their requests. What is answered at once behind an unfinished request waits, encoded, in its slot.
+ * - Replies leave in the order of their requests. What is answered at once behind an unfinished request waits, encoded, in its slot; refusals in a
+ *   row share one, as far as their replies together are no more than a chunk.
  * - Requests on one key take effect in order (key-order.ts); others overlap, up to `pipeline` of them.
  * - When a request must wait, or the client does not take its replies, the session stops reading: what it holds is bounded by the parser's
  *   bounds, `pipeline` results and one chunk of replies; what all sessions hold together, by `requests` and `sendBytes`.
@@ -22,7 +23,7 @@ import { KeyOrder } from './key-order.ts';
 import { RequestParser } from './parser.ts';
 import { isReplyError, ReplyError, replyOf, wrongArity } from './reply-error.ts';
 import type { ReplyWriter } from './reply.ts';
-import { type Awaited, type Queued, Ready, Slot, type SlotOwner } from './slot.ts';
+import { type Awaited, type Queued, Ready, Refusals, Slot, type SlotOwner } from './slot.ts';
 
 /** Where a session's replies go. env's `Connection` is one. */
 export interface ReplySink {
@@ -86,8 +87,8 @@ export class RespSession implements Call, SlotOwner {
   #first = 0;
   #protocol: 2 | 3 = 2;
   #running: Command | undefined;
-  /** The last refusal under overload: they are all alike. */
-  #refusal: { readonly reply: string; readonly ready: Ready } | undefined;
+  /** The last refusal under overload, encoded: they are nearly all alike. */
+  #refusal: { readonly error: CoterieError; readonly reply: string; readonly bytes: Uint8Array } | undefined;
   /** Where the running request's result goes. */
   #slot: Awaited | undefined;
   /** A request waits for earlier ones. */
@@ -281,8 +282,13 @@ export class RespSession implements Call, SlotOwner {
     const { command } = counted;
     const due = this.#slots.length - this.#first;
     const { pipeline, requests } = this.shared.limits;
-    if (due > 0 && (due >= pipeline || this.shared.due >= requests)) return false;
-    if (this.#shed(counted, due > 0)) return true;
+    const full = due > 0 && (due >= pipeline || this.shared.due >= requests);
+    // One more of a run of refusals takes no place.
+    if (full && this.#run() === undefined) return false;
+    // Before anything is done for it: under overload most requests end here, and what they cost is taken from those that are served.
+    const refusal = command.keys === 'none' || this.client.identity === undefined ? undefined : this.node.refusal();
+    if (refusal !== undefined && this.#shed(counted, refusal, due, full)) return true;
+    if (full) return false;
     if (due > 0) {
       if (command.alone === true || this.#order.mustWait(command, request)) return false;
       // Behind a command on many keys everything waits.
@@ -292,37 +298,52 @@ export class RespSession implements Call, SlotOwner {
     this.client.lastCommand = command.name;
     counted.done();
     const mark = this.writer.length;
-    const deferred = this.#run(command, mark);
+    const deferred = this.#perform(command, mark);
     if (due > 0 && !deferred) this.#queue(mark);
     return true;
   }
 
-  /**
-   * Refuses a request on keys where the node would, before anything is done for it: under overload most requests end here, and what they cost is
-   * taken from those that are served.
-   */
-  #shed(counted: CountedCommand, queued: boolean): boolean {
-    const { command } = counted;
-    if (command.keys === 'none' || this.client.identity === undefined) return false;
-    const refusal = this.node.refusal();
-    if (refusal === undefined) return false;
-    this.client.lastCommand = command.name;
-    counted.done();
-    const mark = this.writer.length;
-    const reply = this.failure(refusal, command);
-    this.writer.error(reply);
-    if (!queued) return true;
-    let shed = this.#refusal;
-    if (shed?.reply !== reply || shed.ready.protocol !== this.#protocol) {
-      shed = { reply, ready: new Ready(this.#protocol, Uint8Array.from(this.writer.view(mark))) };
-      this.#refusal = shed;
+  /** Refuses a request for which nothing was done; false where there is no place for the reply. */
+  #shed(counted: CountedCommand, error: CoterieError, due: number, full: boolean): boolean {
+    const { reply, bytes } = this.#encoded(error);
+    if (due === 0) {
+      this.writer.raw(bytes);
+    } else if (this.#run()?.add(bytes) !== true) {
+      if (full) return false;
+      this.#slots.push(new Refusals(this.#protocol, bytes, CHUNK_BYTES));
+      this.shared.due += 1;
     }
-    this.#lineUp(shed.ready, mark);
+    this.client.lastCommand = counted.command.name;
+    counted.done();
+    this.shared.failed(reply);
     return true;
   }
 
+  /** The run of refusals at the end of the line, where it can take one more. */
+  #run(): Refusals | undefined {
+    const last = this.#slots.at(-1);
+    return last instanceof Refusals && last.open && last.protocol === this.#protocol ? last : undefined;
+  }
+
+  #encoded(error: CoterieError): { readonly reply: string; readonly bytes: Uint8Array } {
+    const known = this.#refusal;
+    if (known?.error === error) return known;
+    // Nothing was done, so that it is all the same whether it was to write.
+    const reply = replyOf(error, false);
+    if (known?.reply === reply) {
+      this.#refusal = { ...known, error };
+      return known;
+    }
+    const mark = this.writer.length;
+    this.writer.error(reply);
+    const bytes = Uint8Array.from(this.writer.view(mark));
+    this.writer.cut(mark);
+    this.#refusal = { error, reply, bytes };
+    return this.#refusal;
+  }
+
   /** Answers whether the reply comes later. */
-  #run(command: Command, mark: number): boolean {
+  #perform(command: Command, mark: number): boolean {
     this.#slot = undefined;
     try {
       const { arity } = command;
@@ -344,7 +365,7 @@ export class RespSession implements Call, SlotOwner {
     return false;
   }
 
-  /** It changes within `run`, which narrowing would not see. */
+  /** It changes within a command's `run`, which narrowing would not see. */
   #slotNow(): Awaited | undefined {
     return this.#slot;
   }

@@ -36,6 +36,42 @@ export class Ready implements Queued {
   }
 }
 
+/**
+ * Refusals in a row, all alike: one place, however many they are, so that a client which is refused does not fill its line. Their replies together
+ * stay within a chunk, since they are written in one piece.
+ */
+export class Refusals implements Queued {
+  readonly protocol: Protocol;
+  readonly claim: undefined;
+  readonly settled = true;
+  readonly #bytes: Uint8Array;
+  readonly #most: number;
+  #count = 1;
+
+  /** @param most bytes that their replies may come to */
+  constructor(protocol: Protocol, bytes: Uint8Array, most: number) {
+    this.protocol = protocol;
+    this.#bytes = bytes;
+    this.#most = Math.floor(most / bytes.length);
+  }
+
+  /** There is room for one more. */
+  get open(): boolean {
+    return this.#count < this.#most;
+  }
+
+  /** Takes one more; false where it needs a place of its own. */
+  add(bytes: Uint8Array): boolean {
+    if (this.#bytes !== bytes || !this.open) return false;
+    this.#count += 1;
+    return true;
+  }
+
+  reply(writer: ReplyWriter): void {
+    for (let left = this.#count; left > 0; left -= 1) writer.raw(this.#bytes);
+  }
+}
+
 /** A place whose reply is still to come. */
 export interface Awaited extends Queued {
   /** It stands in the session's line; before that, a result is at hand within the call that asked for it. */
