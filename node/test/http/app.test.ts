@@ -16,6 +16,25 @@ afterEach(async () => {
 
 const KEY = '/v1/kv/default/k';
 
+/** What the server says to these pieces until it closes the connection; each piece is sent in a turn of its own. */
+async function said(pieces: readonly string[]): Promise<string> {
+  const socket = connect({ port: served.port, host: '127.0.0.1', noDelay: true });
+  const text = new Promise<string>((resolve) => {
+    let all = '';
+    socket.on('data', (chunk: Buffer) => {
+      all += chunk.toString();
+    });
+    socket.on('close', () => {
+      resolve(all);
+    });
+  });
+  for (const piece of pieces) {
+    socket.write(piece);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return text;
+}
+
 function encoded(bytes: Buffer): string {
   return [...bytes].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
 }
@@ -55,20 +74,30 @@ describe('values', () => {
   });
 
   test('a body in many pieces, and one without its length told first', async () => {
-    const socket = connect(served.port, '127.0.0.1');
-    const text = new Promise<string>((resolve) => {
-      let all = '';
-      socket.on('data', (chunk: Buffer) => {
-        all += chunk.toString();
-      });
-      socket.on('close', () => {
-        resolve(all);
-      });
-    });
-    socket.write(`PUT ${KEY} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n`);
-    socket.write('2\r\nde\r\n0\r\n\r\n');
+    const text = said([
+      `PUT ${KEY} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n`,
+      '2\r\nde\r\n0\r\n\r\n',
+    ]);
     expect(await text).toMatch(/^HTTP\/1\.1 204 /);
     expect((await served.ask('GET', KEY)).body.toString()).toBe('abcde');
+  });
+
+  test('no body at all is an empty value', async () => {
+    expect(await said([`PUT ${KEY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`])).toMatch(/^HTTP\/1\.1 204 /);
+    const got = await served.ask('GET', KEY);
+    expect([got.status, got.body.length]).toEqual([200, 0]);
+  });
+
+  test('one connection serves bodies one after the other, pipelined, whole and in pieces, by path and by absolute address', async () => {
+    const head = (target: string, length: number): string => `PUT ${target} HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
+    const text = await said([
+      `${head('/v1/kv/default/a', 1)}A${head('http://x/v1/kv/default/b', 1)}B${head('/v1/kv/default/c', 4)}CC`,
+      `CC${head('/v1/kv/default/d', 0)}DELETE /v1/kv/default/d HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+    ]);
+    expect(text.match(/HTTP\/1\.1 204 No Content/g)).toHaveLength(5);
+    const values: string[] = [];
+    for (const key of ['a', 'b', 'c']) values.push((await served.ask('GET', `/v1/kv/default/${key}`)).body.toString());
+    expect(values).toEqual(['A', 'B', 'CCCC']);
   });
 
   test('expiry', async () => {
@@ -195,6 +224,15 @@ describe('failures', () => {
       await answered;
       slow.destroy();
       expect((await small.ask('PUT', KEY, { body: 'value' })).status).toBe(204);
+      // So is the share of a client that goes away.
+      const gone = connect(small.port, '127.0.0.1');
+      gone.write('PUT /v1/kv/default/gone HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf');
+      do refused = await small.ask('PUT', KEY, { body: 'value' });
+      while (refused.status === 204);
+      gone.destroy();
+      do refused = await small.ask('PUT', KEY, { body: 'value' });
+      while (refused.status === 503);
+      expect(refused.status).toBe(204);
     } finally {
       await small.stop();
     }

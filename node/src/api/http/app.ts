@@ -19,6 +19,7 @@ import { ByteBudget } from '../byte-budget.ts';
 import type { Gate } from '../credentials.ts';
 import { identify } from './access.ts';
 import { addAdminRoutes } from './admin-routes.ts';
+import { BodyRequest } from './body.ts';
 import { addDataRoutes, dataHandlers, type Ending, isDataMethod } from './data-routes.ts';
 import { answerProblem } from './problem.ts';
 import { ShedAnswers } from './shed.ts';
@@ -36,7 +37,7 @@ export interface HttpOptions {
 
 /**
  * For `node:http`'s createServer: bounds on headers (a context and a key fit twice), and on how long a client may take; requests without a body
- * get no stream of one.
+ * get no stream of one, and bodies can be had past theirs.
  */
 export const HTTP_SERVER_OPTIONS: {
   readonly maxHeaderSize: number;
@@ -44,7 +45,15 @@ export const HTTP_SERVER_OPTIONS: {
   readonly requestTimeout: number;
   readonly keepAliveTimeout: number;
   readonly optimizeEmptyRequests: boolean;
-} = { maxHeaderSize: 32_768, headersTimeout: 10_000, requestTimeout: 60_000, keepAliveTimeout: 75_000, optimizeEmptyRequests: true };
+  readonly IncomingMessage: typeof BodyRequest;
+} = {
+  maxHeaderSize: 32_768,
+  headersTimeout: 10_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 75_000,
+  optimizeEmptyRequests: true,
+  IncomingMessage: BodyRequest,
+};
 
 /** Bytes of bodies not yet complete, over all requests. */
 const BODY_BYTES = 64 * 1024 * 1024;

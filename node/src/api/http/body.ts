@@ -1,25 +1,151 @@
 /** A request's body in memory, up to a bound. */
 
 import { Buffer } from 'node:buffer';
-import type { IncomingMessage } from 'node:http';
+import { IncomingMessage } from 'node:http';
 
-import { asCoterieError, CoterieError } from '../../base/errors.ts';
+import { CoterieError } from '../../base/errors.ts';
 import type { Sink } from '../../runtime/answer.ts';
 import type { ByteBudget } from '../byte-budget.ts';
 
 const EMPTY = Buffer.alloc(0);
-const NEXT_MICROTASK = Promise.resolve();
 /**
  * How much of a body that is too large is read past before it is refused: most clients send all of theirs before they look at the answer, and one
  * whose connection is closed meanwhile never sees it.
  */
 const READ_PAST_BYTES = 16 * 1024 * 1024;
 
+/** What Node itself calls on requests without a body, with `optimizeEmptyRequests`: the stream counts as read to its end, without its events. */
+interface Closeable {
+  readonly _dumpAndCloseReadable?: () => void;
+}
+
+/** Gathers one body, and tells its sink once what became of it. */
+class Gathering {
+  readonly #announced: number;
+  readonly #most: number;
+  readonly #tooLarge: (bytes: number) => CoterieError;
+  readonly #budget: ByteBudget;
+  readonly #reserved: number;
+  readonly #sink: Sink<Buffer>;
+  #first: Buffer = EMPTY;
+  #chunks: Buffer[] | undefined;
+  #length = 0;
+  #told = false;
+
+  /** @throws CoterieError BUSY where the budget is used up */
+  constructor(
+    announced: number | undefined,
+    most: number,
+    budget: ByteBudget,
+    tooLarge: (bytes: number) => CoterieError,
+    sink: Sink<Buffer>,
+  ) {
+    // A body whose length nobody has told may become as long as is allowed.
+    this.#reserved = Math.min(announced ?? most, most);
+    if (!budget.take(this.#reserved)) {
+      throw new CoterieError('BUSY', 'this node holds as many unfinished requests as it can', { outcome: 'none' });
+    }
+    this.#announced = announced ?? 0;
+    this.#most = most;
+    this.#tooLarge = tooLarge;
+    this.#budget = budget;
+    this.#sink = sink;
+  }
+
+  begin(): void {
+    if (this.#announced > this.#most + READ_PAST_BYTES) this.#fail(this.#tooLarge(this.#announced));
+  }
+
+  take(chunk: Buffer): void {
+    this.#length += chunk.length;
+    if (this.#length > this.#most || this.#announced > this.#most) {
+      // Read past, unkept.
+      this.#chunks = undefined;
+      this.#first = EMPTY;
+      if (this.#length > this.#most + READ_PAST_BYTES) this.#fail(this.#tooLarge(this.#length));
+      return;
+    }
+    if (this.#chunks !== undefined) this.#chunks.push(chunk);
+    else if (this.#first.length === 0) this.#first = chunk;
+    else this.#chunks = [this.#first, chunk];
+  }
+
+  end(): void {
+    if (this.#length > this.#most) {
+      this.#fail(this.#tooLarge(this.#length));
+      return;
+    }
+    if (!this.#tell()) return;
+    this.#sink.succeed(this.#chunks === undefined ? this.#first : Buffer.concat(this.#chunks, this.#length));
+  }
+
+  gone(): void {
+    this.#fail(new CoterieError('CANCELLED', 'the client went away before the whole body was there', { outcome: 'none' }));
+  }
+
+  #fail(error: CoterieError): void {
+    if (this.#tell()) this.#sink.fail(error);
+  }
+
+  /** False where it was told before. */
+  #tell(): boolean {
+    if (this.#told) return false;
+    this.#told = true;
+    this.#budget.give(this.#reserved);
+    return true;
+  }
+}
+
 /**
- * Reads the whole body. One that came with its head is there by the next microtask, when the parser is through with what the socket gave it, and
- * is taken without the stream's events, which cost as much as the rest of a small request. Fails with what `tooLarge` makes, of which nothing is
- * kept, or CANCELLED where the client went away.
+ * A request whose body goes from the parser straight to whoever gathers it: the buffers and events of a stream cost as much as the rest of a small
+ * request. Until somebody does, and where nobody does, it is the stream that Node makes of it.
+ */
+export class BodyRequest extends IncomingMessage {
+  #gathering: Gathering | undefined;
+
+  gather(gathering: Gathering): void {
+    // What came before it was asked for.
+    if (this.readableLength > 0) gathering.take(this.read() as Buffer);
+    // Of a request without any body Node ends the stream at once.
+    if (this.complete || this.readableEnded) {
+      gathering.end();
+    } else if (this.destroyed) {
+      gathering.gone();
+    } else {
+      this.#gathering = gathering;
+      gathering.begin();
+    }
+  }
+
+  /** The parser has a piece of the body, or none any more. */
+  override push(chunk: Buffer | null, encoding?: BufferEncoding): boolean {
+    const gathering = this.#gathering;
+    if (gathering === undefined) return super.push(chunk, encoding);
+    if (chunk !== null) {
+      gathering.take(chunk);
+      return true;
+    }
+    this.#gathering = undefined;
+    const { _dumpAndCloseReadable: close } = this as unknown as Closeable;
+    if (close === undefined) super.push(null);
+    else close.call(this);
+    gathering.end();
+    return false;
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    const gathering = this.#gathering;
+    this.#gathering = undefined;
+    super._destroy(error, done);
+    gathering?.gone();
+  }
+}
+
+/**
+ * Reads the whole body; one that came with its head is there before the parser is through with what the socket gave it. Fails with what
+ * `tooLarge` makes, of which nothing is kept, or CANCELLED where the client went away.
  *
+ * @param request of a server with HTTP_SERVER_OPTIONS
  * @param budget what the bodies of all requests may take together, each for as long as it is read
  * @param tooLarge makes the error for a body of more than `most` bytes
  * @throws CoterieError BUSY where the budget is used up
@@ -31,68 +157,7 @@ export function readBody(
   tooLarge: (bytes: number) => CoterieError,
   sink: Sink<Buffer>,
 ): void {
+  if (!(request instanceof BodyRequest)) throw new Error('broken invariant: the server makes requests that can be gathered');
   const length = request.headers['content-length'];
-  // A body whose length nobody has told may become as long as is allowed.
-  const reserved = Math.min(length === undefined ? most : Number(length), most);
-  if (!budget.take(reserved)) {
-    throw new CoterieError('BUSY', 'this node holds as many unfinished requests as it can', { outcome: 'none' });
-  }
-  void NEXT_MICROTASK.then(() => {
-    if (request.complete && !request.destroyed && request.readableLength <= most) {
-      budget.give(reserved);
-      // Without an encoding what is read is a buffer.
-      sink.succeed((request.read() as Buffer | null) ?? EMPTY);
-      return;
-    }
-    streamed(request, most, tooLarge).then(
-      (body) => {
-        budget.give(reserved);
-        sink.succeed(body);
-      },
-      (error: unknown) => {
-        budget.give(reserved);
-        sink.fail(asCoterieError(error));
-      },
-    );
-  });
-}
-
-function streamed(request: IncomingMessage, most: number, tooLarge: (bytes: number) => CoterieError): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const gone = (): void => {
-      reject(new CoterieError('CANCELLED', 'the client went away before the whole body was there', { outcome: 'none' }));
-    };
-    if (request.closed) {
-      gone();
-      return;
-    }
-    const announced = Number(request.headers['content-length'] ?? 0);
-    let first: Buffer = EMPTY;
-    let chunks: Buffer[] | undefined;
-    let length = 0;
-    let whole = false;
-    if (announced > most + READ_PAST_BYTES) reject(tooLarge(announced));
-    request.on('data', (chunk: Buffer) => {
-      length += chunk.length;
-      if (length > most || announced > most) {
-        chunks = undefined;
-        first = EMPTY;
-        // The listener stays, so that the rest flows by; the promise is settled once.
-        if (length > most + READ_PAST_BYTES) reject(tooLarge(length));
-        return;
-      }
-      if (chunks !== undefined) chunks.push(chunk);
-      else if (first.length === 0) first = chunk;
-      else chunks = [first, chunk];
-    });
-    request.on('end', () => {
-      whole = true;
-      if (length > most) reject(tooLarge(length));
-      else resolve(chunks === undefined ? first : Buffer.concat(chunks, length));
-    });
-    // A request that fails closes too; one that nobody listens to for errors fails without an event.
-    request.on('close', () => {
-      if (!whole) gone();
-    });
-  });
+  request.gather(new Gathering(length === undefined ? undefined : Number(length), most, budget, tooLarge, sink));
 }
