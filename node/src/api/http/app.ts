@@ -21,6 +21,7 @@ import { identify } from './access.ts';
 import { addAdminRoutes } from './admin-routes.ts';
 import { BodyRequest } from './body.ts';
 import { addDataRoutes, dataHandlers, type Ending, isDataMethod } from './data-routes.ts';
+import { Exchange, type MakeContext } from './exchange.ts';
 import { answerProblem } from './problem.ts';
 import { ShedAnswers } from './shed.ts';
 
@@ -60,6 +61,8 @@ const BODY_BYTES = 64 * 1024 * 1024;
 /** What probes may ask without credentials. */
 const OPEN_PATHS = new Set(['/livez', '/readyz']);
 const DATA_PREFIX = '/v1/kv/';
+/** What is in no path or query, and would be cut off or rewritten where Koa looks for them. */
+const NO_MERE_PATH = /[\s#]/;
 const ADMIN_PREFIX = '/v1/admin/';
 
 export type HttpCallback = (request: IncomingMessage, response: ServerResponse) => void;
@@ -79,15 +82,16 @@ export function httpCallback(options: HttpOptions): HttpCallback {
     if (coded.code === 'INTERNAL') log.log('error', 'http-internal-error', errorFields(coded.cause ?? coded));
     answerProblem(ctx, coded);
   };
-  const ended = (ctx: Context): void => {
-    if (ctx.respond !== false) ctx.res.end(ctx.body);
-    count(ctx.method, ctx.status);
+  const ended = (exchange: Exchange): void => {
+    const { request, response } = exchange;
+    if (!exchange.isDirect) response.end(exchange.context.body);
+    count(request.method ?? '', response.statusCode);
   };
   const ending: Ending = {
     answered: ended,
-    failed: (ctx, error) => {
-      refuse(ctx, error);
-      ended(ctx);
+    failed: (exchange, error) => {
+      refuse(exchange.context, error);
+      ended(exchange);
     },
   };
 
@@ -107,22 +111,24 @@ export function httpCallback(options: HttpOptions): HttpCallback {
     count(ctx.method, ctx.status);
   });
   const callback = app.callback();
+  const makeContext: MakeContext = (request, response) => app.createContext(request, response);
   return (request, response) => {
-    if (request.url?.startsWith(DATA_PREFIX) === true) {
+    const { url = '' } = request;
+    if (url.startsWith(DATA_PREFIX)) {
       const refusal = node.refusal();
       if (refusal !== undefined) {
         count(request.method ?? '', shed.answer(request, response, refusal));
         return;
       }
       const { method = '' } = request;
-      if (isDataMethod(method)) {
+      if (isDataMethod(method) && !NO_MERE_PATH.test(url)) {
         // Straight to what the router would find, and past Koa's waiting for the response's end: both cost a key's request more than the key.
-        const ctx = app.createContext(request, response);
+        const exchange = Exchange.of(request, response, url, makeContext);
         try {
-          if (!gate.open) admit(gate, ctx);
-          data[method](ctx, ending);
+          if (!gate.open) identify(gate, request.headers.authorization);
+          data[method](exchange, ending);
         } catch (error) {
-          ending.failed(ctx, error);
+          ending.failed(exchange, error);
         }
         return;
       }
@@ -155,15 +161,19 @@ const METHODS = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'POST']);
 
 /** Counts responses by method and status, both from small closed sets. */
 function responseCounter(metrics: MetricRegistry): (method: string, status: number) => void {
-  const counters = new Map<string, Counter>();
+  const counters = new Map<string, Map<number, Counter>>();
   return (method, status) => {
     const known = METHODS.has(method) ? method : 'other';
-    const name = `${known}${status}`;
-    let counter = counters.get(name);
+    let byStatus = counters.get(known);
+    if (byStatus === undefined) {
+      byStatus = new Map();
+      counters.set(known, byStatus);
+    }
+    let counter = byStatus.get(status);
     if (counter === undefined) {
       const labels = { method: known, status: String(status) };
       counter = metrics.counter('coterie_http_responses_total', 'HTTP responses, by method and status', labels);
-      counters.set(name, counter);
+      byStatus.set(status, counter);
     }
     counter.add();
   };

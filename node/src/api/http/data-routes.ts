@@ -13,6 +13,7 @@ import { pairTooLarge } from '../limits.ts';
 import { isPromise } from '../maybe.ts';
 import { contextFromText, contextToText, operationIdFromText } from '../tokens.ts';
 import { readBody } from './body.ts';
+import { Exchange } from './exchange.ts';
 import { deleteOptions, putOptions, readOptions } from './parameters.ts';
 import { answerProblem } from './problem.ts';
 import { EXPIRY_HEADER, siblingsJson, siblingsMultipart } from './siblings.ts';
@@ -34,14 +35,14 @@ const DATA_PATH = /^\/v1\/kv(?:\/|$)/;
 
 /** What follows an answer. */
 export interface Ending {
-  /** The context has the answer; it has left already where `ctx.respond` is false. */
-  answered(ctx: Context): void;
+  /** Its context has the answer; one that is direct has left already. */
+  answered(exchange: Exchange): void;
   /** The request failed; nothing was answered. */
-  failed(ctx: Context, error: unknown): void;
+  failed(exchange: Exchange, error: unknown): void;
 }
 
 /** Answers a request for a key, and ends it, at once where it can. What is wrong with the request itself is thrown, with nothing answered. */
-export type DataHandler = (ctx: Context, ending: Ending) => void;
+export type DataHandler = (exchange: Exchange, ending: Ending) => void;
 
 export interface DataHandlers {
   readonly GET: DataHandler;
@@ -52,17 +53,17 @@ export interface DataHandlers {
 
 /** What answers each method on these paths. */
 export function dataHandlers(node: DataNode, bodies: ByteBudget): DataHandlers {
-  const get: DataHandler = (ctx, ending) => {
-    read(ctx, node, ending);
+  const get: DataHandler = (exchange, ending) => {
+    read(exchange, node, ending);
   };
   return {
     GET: get,
     HEAD: get,
-    PUT: (ctx, ending) => {
-      write(ctx, node, bodies, ending);
+    PUT: (exchange, ending) => {
+      write(exchange, node, bodies, ending);
     },
-    DELETE: (ctx, ending) => {
-      remove(ctx, node, ending);
+    DELETE: (exchange, ending) => {
+      remove(exchange, node, ending);
     },
   };
 }
@@ -76,11 +77,11 @@ export function addDataRoutes(router: Router, handlers: DataHandlers): void {
     (handler: DataHandler) =>
     (ctx: Context): Promise<void> =>
       new Promise((resolve, reject) => {
-        handler(ctx, {
+        handler(Exchange.routed(ctx), {
           answered: () => {
             resolve();
           },
-          failed: (_ctx, error) => {
+          failed: (_exchange, error) => {
             reject(asCoterieError(error));
           },
         });
@@ -92,43 +93,44 @@ export function addDataRoutes(router: Router, handlers: DataHandlers): void {
 
 /** Where the result of a request's operation goes. */
 class Reply<R> implements Sink<R> {
-  readonly #ctx: Context;
+  readonly #exchange: Exchange;
   readonly #ending: Ending;
-  readonly #write: (ctx: Context, result: R) => void;
+  readonly #write: (exchange: Exchange, result: R) => void;
 
-  constructor(ctx: Context, ending: Ending, write: (ctx: Context, result: R) => void) {
-    this.#ctx = ctx;
+  constructor(exchange: Exchange, ending: Ending, write: (exchange: Exchange, result: R) => void) {
+    this.#exchange = exchange;
     this.#ending = ending;
     this.#write = write;
   }
 
   succeed(result: R): void {
     try {
-      this.#write(this.#ctx, result);
+      this.#write(this.#exchange, result);
     } catch (error) {
       this.fail(error);
       return;
     }
-    this.#ending.answered(this.#ctx);
+    this.#ending.answered(this.#exchange);
   }
 
   fail(error: unknown): void {
-    this.#ending.failed(this.#ctx, error);
+    this.#ending.failed(this.#exchange, error);
   }
 }
 
-function read(ctx: Context, node: DataNode, ending: Ending): void {
-  const { bucket, key } = targetOf(ctx.path, PREFIX.length, node.limits);
-  node.getInto(new Reply(ctx, ending, answerRead), bucket, key, readOptions(ctx.querystring));
+function read(exchange: Exchange, node: DataNode, ending: Ending): void {
+  const { bucket, key } = targetOf(exchange.path, PREFIX.length, node.limits);
+  node.getInto(new Reply(exchange, ending, answerRead), bucket, key, readOptions(exchange.query));
 }
 
-function answerRead(ctx: Context, { versions, context, fallbacks = 0 }: ReadResult): void {
+function answerRead(exchange: Exchange, { versions, context, fallbacks = 0 }: ReadResult): void {
   const token = context === undefined ? undefined : contextToText(context);
   const newest = versions[0];
   if (newest !== undefined && versions.length === 1) {
-    answerValue(ctx, newest, token, fallbacks);
+    answerValue(exchange, newest, token, fallbacks);
     return;
   }
+  const ctx = exchange.context;
   if (fallbacks > 0) ctx.set(FALLBACKS_HEADER, String(fallbacks));
   if (token !== undefined) ctx.set(CONTEXT_HEADER, token);
   if (newest === undefined) {
@@ -145,58 +147,58 @@ function answerRead(ctx: Context, { versions, context, fallbacks = 0 }: ReadResu
   const { type, body } = siblingsMultipart(versions);
   // As a string, because of a buffer Node sends the head apart, and of a pipelined request with `Expect: 100-continue` it then sends the head
   // before the 100.
-  ctx.respond = false;
   const head = { 'Content-Type': type, 'Content-Length': body.length };
-  ctx.res.writeHead(300, fallbacks > 0 ? { ...head, [FALLBACKS_HEADER]: String(fallbacks) } : head);
-  ctx.res.end(body, 'latin1');
+  const response = exchange.direct();
+  response.writeHead(300, fallbacks > 0 ? { ...head, [FALLBACKS_HEADER]: String(fallbacks) } : head);
+  response.end(body, 'latin1');
 }
 
 /**
  * One value, past Koa's own way of responding: head and value leave as one string in one write, where a buffer would be a second chunk. The
  * string is also the copy that outlasts the turn for which the value is borrowed.
  */
-function answerValue(ctx: Context, { value, expireAtMs }: Version, token: string | undefined, fallbacks: number): void {
+function answerValue(exchange: Exchange, { value, expireAtMs }: Version, token: string | undefined, fallbacks: number): void {
   const text = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
   const head = ['Content-Type', 'application/octet-stream', 'Content-Length', String(text.length)];
   if (token !== undefined) head.push(CONTEXT_HEADER, token);
   if (expireAtMs !== 0) head.push(EXPIRY_HEADER, String(expireAtMs));
   if (fallbacks > 0) head.push(FALLBACKS_HEADER, String(fallbacks));
-  ctx.respond = false;
-  ctx.res.writeHead(200, head);
-  ctx.res.end(text, 'latin1');
+  const response = exchange.direct();
+  response.writeHead(200, head);
+  response.end(text, 'latin1');
 }
 
-function addTokens(ctx: Context, options: { -readonly [K in keyof WriteOptions]: WriteOptions[K] }): WriteOptions {
-  const context = ctx.req.headers['coterie-context'];
+function addTokens(exchange: Exchange, options: { -readonly [K in keyof WriteOptions]: WriteOptions[K] }): WriteOptions {
+  const context = exchange.request.headers['coterie-context'];
   if (typeof context === 'string') options.context = contextFromText(context);
-  const operation = ctx.req.headers['coterie-operation-id'];
+  const operation = exchange.request.headers['coterie-operation-id'];
   if (typeof operation === 'string') options.operationId = operationIdFromText(operation);
   return options;
 }
 
-function write(ctx: Context, node: DataNode, bodies: ByteBudget, ending: Ending): void {
-  const { bucket, key } = targetOf(ctx.path, PREFIX.length, node.limits);
-  const { options, expiry } = putOptions(ctx.querystring, () => node.nowMs());
-  addTokens(ctx, options);
+function write(exchange: Exchange, node: DataNode, bodies: ByteBudget, ending: Ending): void {
+  const { bucket, key } = targetOf(exchange.path, PREFIX.length, node.limits);
+  const { options, expiry } = putOptions(exchange.query, () => node.nowMs());
+  addTokens(exchange, options);
   const tooLarge = (bytes: number): CoterieError => pairTooLarge(key.length + bytes, node.limits);
-  readBody(ctx.req, node.limits.pairBytes - key.length, bodies, tooLarge, {
+  readBody(exchange.request, node.limits.pairBytes - key.length, bodies, tooLarge, {
     succeed: (body) => {
       try {
-        node.putInto(new Reply(ctx, ending, answerWrite), bucket, key, body, expiry, options);
+        node.putInto(new Reply(exchange, ending, answerWrite), bucket, key, body, expiry, options);
       } catch (error) {
-        ending.failed(ctx, error);
+        ending.failed(exchange, error);
       }
     },
     fail: (error) => {
-      ending.failed(ctx, error);
+      ending.failed(exchange, error);
     },
   });
 }
 
-function remove(ctx: Context, node: DataNode, ending: Ending): void {
-  const { bucket, key } = targetOf(ctx.path, PREFIX.length, node.limits);
-  const answer = node.delete(bucket, key, addTokens(ctx, deleteOptions(ctx.querystring)));
-  const reply = new Reply(ctx, ending, answerWrite);
+function remove(exchange: Exchange, node: DataNode, ending: Ending): void {
+  const { bucket, key } = targetOf(exchange.path, PREFIX.length, node.limits);
+  const answer = node.delete(bucket, key, addTokens(exchange, deleteOptions(exchange.query)));
+  const reply = new Reply(exchange, ending, answerWrite);
   if (!isPromise(answer)) {
     reply.succeed(answer);
     return;
@@ -211,12 +213,12 @@ function remove(ctx: Context, node: DataNode, ending: Ending): void {
   );
 }
 
-function answerWrite(ctx: Context, { context, siblings, fallbacks = 0 }: WriteResult): void {
+function answerWrite(exchange: Exchange, { context, siblings, fallbacks = 0 }: WriteResult): void {
   const head: string[] = [];
   if (context !== undefined) head.push(CONTEXT_HEADER, contextToText(context));
   if (siblings > 1) head.push(SIBLINGS_HEADER, String(siblings));
   if (fallbacks > 0) head.push(FALLBACKS_HEADER, String(fallbacks));
-  ctx.respond = false;
-  ctx.res.writeHead(204, head);
-  ctx.res.end();
+  const response = exchange.direct();
+  response.writeHead(204, head);
+  response.end();
 }
