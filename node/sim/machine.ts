@@ -50,6 +50,8 @@ export interface MachineParts {
   readonly syncMs: number;
   /** Hears what the node logs. */
   readonly onLog: (machine: Machine, event: string, fields: LogFields) => void;
+  /** Hears that a process has died without having been stopped. */
+  readonly onDeath: () => void;
   /** All but the environment, the log and what `seams` changes. */
   readonly settings: Omit<NodeOptions, 'env' | 'log'>;
 }
@@ -353,7 +355,10 @@ export class Machine {
     }
     world.trace.note(this.name, 'dead', power ? 'power' : this.#orderly ? 'stopped' : 'killed');
     coverage.add(power ? 'losses of power' : this.#orderly ? 'orderly stops' : 'kills');
-    if (!this.#orderly) this.deaths += 1;
+    if (!this.#orderly) {
+      this.deaths += 1;
+      this.#parts.onDeath();
+    }
     this.#orderly = false;
     process.fence();
     this.node = undefined;

@@ -133,10 +133,11 @@ class Run {
       n,
       coveredW,
       overlapHolds,
-      readsStick: !deaths,
+      readsStick: true,
       faultless: faults.size === 0 && !plan.stragglers,
-      skewUs: skewMs * 2000 + (deaths ? TIME_LEASE_US : 0),
+      skewUs: skewMs * 2000,
     });
+    if (deaths) this.history.died(TIME_LEASE_US);
     const topology = topologyOf(plan, this.#dice);
     this.#topology = topology;
     this.#machines = plan.members.map(
@@ -151,6 +152,9 @@ class Run {
           syncMs: plan.syncMs,
           onLog: (machine, event, fields): void => {
             if (event === 'member-down') this.#judgeDown(machine, fields);
+          },
+          onDeath: (): void => {
+            this.history.died(TIME_LEASE_US);
           },
           settings: settingsOf(plan, topology, name),
         }),

@@ -74,14 +74,14 @@ export interface HistoryTerms {
   readonly n: number;
   /** The smallest W that the promises hold for in this run (see faults/plan.ts). */
   readonly coveredW: number;
-  /** The most that two nodes' wall clocks ever differed in the run, in microseconds. */
+  /** The most that two nodes' times ever differed in the run, in microseconds. */
   skewUs: number;
   /** No fault was injected at all. */
   readonly faultless: boolean;
   /** Whether an acknowledged write is on W disks at once (`fsync: always`), so that any R with R + W > N sees it. */
   readonly overlapHolds: boolean;
-  /** No process dies in the run: what a replica answered it still has, synced or not. */
-  readonly readsStick: boolean;
+  /** No process has died: what a replica answered it still has, synced or not. */
+  readsStick: boolean;
 }
 
 export class History {
@@ -93,6 +93,17 @@ export class History {
 
   constructor(terms: HistoryTerms) {
     this.terms = terms;
+  }
+
+  /**
+   * A process has died, or will by the plan. Also where no fault is deadly: a node that cannot write its identity to a full disk is restarted.
+   *
+   * @param leaseUs how far the hybrid time of its next life may be ahead of its clock
+   */
+  died(leaseUs: number): void {
+    if (!this.terms.readsStick) return;
+    this.terms.readsStick = false;
+    this.terms.skewUs += leaseUs;
   }
 
   get keys(): readonly string[] {

@@ -115,7 +115,7 @@ export interface Plan {
   /** The smallest W of a write whose survival is demanded. */
   readonly coveredW: number;
   readonly overlapHolds: boolean;
-  /** Processes may die without having been stopped. */
+  /** The faults make processes die that were not stopped. */
   readonly deaths: boolean;
   readonly skewMs: number;
   readonly linkDelayUs: number;

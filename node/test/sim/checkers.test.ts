@@ -129,6 +129,16 @@ describe('quorum-overlap', () => {
     }
   });
 
+  test('nor after a process has died against the plan', () => {
+    const one = history({ skewUs: 1000 });
+    wrote(one, { w: 3, from: 0 });
+    one.show(read([0], 10));
+    one.died(5000);
+    one.died(5000);
+    expect(checkOverlap(one, read([], 20), LATE)).toEqual([]);
+    expect(one.terms.skewUs).toBe(6000);
+  });
+
   test('a write that began after the answer explains nothing', () => {
     const one = history();
     wrote(one, { w: 2, from: 0, to: 10 });
