@@ -27,6 +27,7 @@ import {
   serve,
   TARGET_MS,
   turnEnded,
+  writersStopped,
   type Waiting,
 } from '../cluster/overload/admission.ts';
 import type { NodeMetrics } from './node-metrics.ts';
@@ -54,12 +55,15 @@ export interface AdmissionParts {
   readonly bounds: AdmissionBounds;
   readonly metrics: NodeMetrics;
   readonly policies: Policies;
+  /** Until when the store of this node stopped its writers, monotonic: now while it does. */
+  readonly stoppedMs: () => number;
 }
 
 export class Admission implements AdmissionOut<WaitingOperation> {
   readonly #clock: Clock;
   readonly #metrics: NodeMetrics;
   readonly #policies: Policies;
+  readonly #stoppedMs: () => number;
   readonly #state: AdmissionState<WaitingOperation>;
   readonly #refusals = new Map<number, CoterieError>();
   /** When the turn of the loop that is being looked at began; undefined while none is. */
@@ -73,10 +77,11 @@ export class Admission implements AdmissionOut<WaitingOperation> {
   #stopping = false;
   #idle: (() => void) | undefined;
 
-  constructor({ clock, bounds, metrics, policies }: AdmissionParts) {
+  constructor({ clock, bounds, metrics, policies, stoppedMs }: AdmissionParts) {
     this.#clock = clock;
     this.#metrics = metrics;
     this.#policies = policies;
+    this.#stoppedMs = stoppedMs;
     this.#state = newAdmission(bounds, clock.monotonicMs());
   }
 
@@ -148,6 +153,7 @@ export class Admission implements AdmissionOut<WaitingOperation> {
 
   /** True: the operation begins now, and `ended` is due at its end. False: it is to `wait`. @throws CoterieError BUSY */
   enters(nowMs: number): boolean {
+    writersStopped(this.#state, this.#stoppedMs());
     const decision = arrive(this.#state, nowMs);
     if (decision === 'refuse') throw this.#busy(nowMs);
     return decision === 'start';
@@ -159,10 +165,17 @@ export class Admission implements AdmissionOut<WaitingOperation> {
     this.#sweepLater();
   }
 
-  /** @param tookMs undefined for an operation whose duration says nothing of the node */
-  ended(tookMs: number | undefined, error?: CoterieError): void {
-    const counts = error === undefined || error.code === 'BUSY';
-    ended(this.#state, this.#clock.monotonicMs(), counts ? tookMs : undefined, error?.code === 'BUSY', this);
+  /**
+   * @param tookMs undefined for an operation whose duration says nothing of the node
+   * @param writes as that of a write does which a stop of the store has held
+   */
+  ended(tookMs: number | undefined, error?: CoterieError, writes = false): void {
+    const nowMs = this.#clock.monotonicMs();
+    const stoppedMs = this.#stoppedMs();
+    writersStopped(this.#state, stoppedMs);
+    const held = writes && tookMs !== undefined && nowMs - tookMs <= stoppedMs;
+    const counts = !held && (error === undefined || error.code === 'BUSY');
+    ended(this.#state, nowMs, counts ? tookMs : undefined, error?.code === 'BUSY', this);
     if (this.#state.underWay === 0) this.#idle?.();
   }
 

@@ -12,8 +12,9 @@ import { NEVER_WRITTEN, ObjectRead, registerRead } from './read-result.ts';
 import type { WriteAnswer } from './write-command.ts';
 
 /** One operation of a client, from its admission on. */
-class Operation<R> {
+abstract class Operation<R> {
   readonly core: NodeCore;
+  protected abstract readonly writes: boolean;
   /** It is under way; before that it waits for its turn. */
   begun: boolean;
   readonly #startMs: number;
@@ -57,12 +58,13 @@ class Operation<R> {
     const tookMs = clock.monotonicMs() - this.#startMs;
     this.#took.observe(tookMs);
     pace.observe(tookMs);
-    if (this.#admitted) admission.ended(tookMs, error);
+    if (this.#admitted) admission.ended(tookMs, error, this.writes);
   }
 }
 
 /** Turns the content that a read ends with into the client's answer. */
 export class ReadSink extends Operation<ReadResult> implements Sink<Pick<ReadAnswer, 'bytes' | 'fallbacks'>> {
+  protected override readonly writes = false;
   readonly #bucket: BucketDefinition;
   readonly #key: ByteString;
 
@@ -103,6 +105,8 @@ export class ReadSink extends Operation<ReadResult> implements Sink<Pick<ReadAns
 
 /** Passes what a write ends with on to the client. */
 export class WriteSink extends Operation<WriteAnswer> implements Sink<WriteAnswer> {
+  protected override readonly writes = true;
+
   constructor(core: NodeCore, startMs: number, begun: boolean, sink: Sink<WriteAnswer>) {
     super(core, startMs, begun, true, sink, core.metrics.writeMs, core.metrics.counts.writesFailed);
   }

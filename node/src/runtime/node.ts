@@ -289,7 +289,7 @@ export class CoterieNode implements KvNode {
         random,
         policies,
         limits,
-        admission: new Admission({ clock, bounds, metrics, policies }),
+        admission: new Admission({ clock, bounds, metrics, policies, stoppedMs: () => engine.stoppedMs }),
         metrics,
         missed: (diskKey, slot) => {
           const partition = partitionOfDiskKey(topology, diskKey);

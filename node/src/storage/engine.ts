@@ -434,6 +434,11 @@ export class Engine {
     });
   }
 
+  /** Until when writers were stopped (stall.ts), monotonic; -Infinity if they never were. */
+  get stoppedMs(): number {
+    return this.#gate.stoppedMs;
+  }
+
   /** The number of the last write taken. */
   get sequence(): number {
     return this.#tree.sequence;

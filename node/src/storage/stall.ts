@@ -28,6 +28,8 @@ export class StallGate {
   #oldest: Timer | undefined;
   #heldCount = 0;
   #sinceMs = 0;
+  /** When the last stop ended. */
+  #stoppedMs = -Infinity;
   #pastMs = 0;
   #delayed = false;
   slowdowns = 0;
@@ -47,10 +49,16 @@ export class StallGate {
     return this.#pastMs + (this.state === 'none' ? 0 : this.#clock.monotonicMs() - this.#sinceMs);
   }
 
+  /** Until when writers were stopped, monotonic: now while they are, -Infinity if they never were. What began later has not been held by a stop. */
+  get stoppedMs(): number {
+    return this.state === 'stopped' ? this.#clock.monotonicMs() : this.#stoppedMs;
+  }
+
   set(state: StallState): void {
     if (state === this.state) return;
     const now = this.#clock.monotonicMs();
     if (this.state !== 'none') this.#pastMs += now - this.#sinceMs;
+    if (this.state === 'stopped') this.#stoppedMs = now;
     this.#sinceMs = now;
     if (state === 'slowed') this.slowdowns += 1;
     if (state === 'stopped') this.stops += 1;
@@ -73,8 +81,7 @@ export class StallGate {
 
   /** Runs all that is held: the writes were done long ago. */
   close(): void {
-    this.state = 'none';
-    this.#release();
+    this.set('none');
   }
 
   #delay(): void {

@@ -1,4 +1,4 @@
-/** What one turn of the loop does for clients and for peers, while it is measured by a clock that only the test moves. */
+/** The admission by a clock that only the test moves: turns of the loop, and stops of the store. */
 
 import { describe, expect, test } from '@jest/globals';
 
@@ -39,6 +39,7 @@ class TurnClock implements Clock {
 }
 
 class Loop {
+  stoppedMs = -Infinity;
   readonly clock = new TurnClock();
   readonly metrics = registerMetrics(new MetricRegistry());
   readonly admission = new Admission({
@@ -46,6 +47,7 @@ class Loop {
     bounds: { operations: 1000, waiting: 10 },
     metrics: this.metrics,
     policies: SHIPPED_POLICIES,
+    stoppedMs: () => this.stoppedMs,
   });
 
   /** The code and outcome with which an operation that comes now is refused. */
@@ -56,6 +58,13 @@ class Loop {
     } catch (error) {
       return error;
     }
+  }
+
+  /** So many operations, each of which takes so long, begin and end together. */
+  round(operations: number, tookMs: number, writes: boolean): void {
+    for (let i = 0; i < operations; i += 1) expect(this.admission.enters(this.clock.nowMs)).toBe(true);
+    this.work(tookMs);
+    for (let i = 0; i < operations; i += 1) this.admission.ended(tookMs, undefined, writes);
   }
 
   /** As many operations as a turn serves in any case. */
@@ -172,5 +181,49 @@ describe('a turn of the loop', () => {
     expect(loop.clock.scheduled).toBe(before);
     loop.ask();
     expect(loop.clock.scheduled).toBe(before + 1);
+  });
+});
+
+describe('a store that stops its writers', () => {
+  const MOST = 1000;
+
+  test('makes no limit fall by what it holds, however long that goes on', () => {
+    const loop = new Loop();
+    for (let round = 0; round < 20; round += 1) {
+      loop.stoppedMs = loop.clock.nowMs + 260;
+      loop.round(200, 260, true);
+    }
+    expect(loop.admission.limit).toBe(MOST);
+    // The last of what it held, which is heard of later.
+    loop.stoppedMs = loop.clock.nowMs;
+    loop.round(200, 400, true);
+    expect(loop.admission.limit).toBe(MOST);
+    // Not so what began when it was over.
+    loop.work(1);
+    loop.round(200, 400, true);
+    expect(loop.admission.limit).toBeLessThan(200);
+  });
+
+  test('holds no reads: those that are slow meanwhile count', () => {
+    const loop = new Loop();
+    loop.stoppedMs = Infinity;
+    loop.round(200, 400, false);
+    expect(loop.admission.limit).toBeLessThan(200);
+  });
+
+  test('explains a window in which nothing ends, which neither lowers nor raises the limit', () => {
+    const limitAfter = (stoppedMs: number): number => {
+      const loop = new Loop();
+      loop.round(200, 300, false);
+      loop.round(1, 300, false);
+      const { limit } = loop.admission;
+      loop.stoppedMs = stoppedMs;
+      while (loop.admission.enters(loop.clock.nowMs));
+      loop.work(INTERVAL_MS);
+      loop.admission.enters(loop.clock.nowMs);
+      return loop.admission.limit / limit;
+    };
+    expect(limitAfter(Infinity)).toBe(1);
+    expect(limitAfter(-Infinity)).toBeLessThan(1);
   });
 });

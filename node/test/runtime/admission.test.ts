@@ -127,6 +127,22 @@ describe('admission', () => {
       expect(refused).toMatchObject({ status: 'rejected', reason: { code: 'BUSY', outcome: 'none' } });
     }));
 
+  test('a store that stops its writers for its compactions holds a closed loop back, which is refused nothing', () => {
+    const engine = { memtableBytes: 64 * 1024, level0Compact: 1, level0Slow: 1, level0Stop: 1, backgroundShare: () => 0.01 };
+    return scenario({ nodes: 1, n: 1, options: { engine } }, async (cluster) => {
+      await cluster.start();
+      const node = cluster.node(0);
+      const { operationsLimit } = node.stats();
+      for (let round = 0; round < 30; round += 1) {
+        const keys = Array.from({ length: 100 }, (_, index) => `${String(round)}-${String(index)}`);
+        const ends = await Promise.all(keys.map((key) => failure(() => node.put('default', key, new Uint8Array(100), {}, {}))));
+        expect(ends.filter((end) => end !== undefined)).toEqual([]);
+        expect(node.stats().operationsLimit).toBe(operationsLimit);
+      }
+      expect(node.stats().engine['stalledMs']).toBeGreaterThan(2000);
+    });
+  });
+
   test('a node that stops refuses what waits', () =>
     scenario({ nodes: 3, n: 3, options: small(1, 4) }, async (cluster) => {
       await cluster.start();

@@ -64,3 +64,18 @@ describe('a stop', () => {
     }
   });
 });
+
+it('says until when writers were stopped, and nothing of a mere slowdown', () => {
+  const clock = new ExactClock(1000);
+  const gate = new StallGate(clock);
+  const seen: number[] = [];
+  for (const state of ['slowed', 'stopped', 'slowed', 'none', 'stopped'] as const) {
+    gate.set(state);
+    clock.nowMs += 10;
+    seen.push(gate.stoppedMs);
+  }
+  expect(seen).toEqual([-Infinity, 1020, 1020, 1020, 1050]);
+  gate.close();
+  clock.nowMs += 10;
+  expect(gate.stoppedMs).toBe(1050);
+});

@@ -10,7 +10,8 @@
  * waits longer than a few milliseconds: who has waited long has mostly given up already, and serving in order would make everybody wait so long.
  *
  * The limit falls by a third where operations take too long or are refused further on, and grows by a tenth where they are not (additive increase
- * would take minutes to come back to thousands).
+ * would take minutes to come back to thousands). A store that stops its writers for its flushes and compactions makes them wait on purpose, and by a
+ * bound of its own: with fewer of them it would stop no earlier, so that what it holds says nothing of the limit.
  *
  * Invariants: at most `limit` operations are under way and at most `waiting` in line; an operation is started or refused exactly once; none is
  * started at or after its deadline; while there is room nothing waits.
@@ -71,6 +72,8 @@ export interface AdmissionState<W extends Waiting> {
   /** Most under way in this window, and how many ended with a refusal further on, or ran out of time. */
   peak: number;
   failed: number;
+  /** Until when the store has stopped its writers. */
+  stoppedMs: number;
   /** Half of the operations of the last window took no longer, in ms. */
   typicalMs: number;
 }
@@ -94,6 +97,7 @@ export function newAdmission<W extends Waiting>(bounds: AdmissionBounds, nowMs: 
     windowMs: nowMs,
     peak: 0,
     failed: 0,
+    stoppedMs: -Infinity,
     typicalMs: 0,
   };
 }
@@ -127,10 +131,15 @@ export function enqueue<W extends Waiting>(state: AdmissionState<W>, operation: 
   state.line.push(operation);
 }
 
+/** The store has stopped its writers until then: now while it does. To be called before `arrive` and `ended`. */
+export function writersStopped(state: AdmissionState<Waiting>, untilMs: number): void {
+  state.stoppedMs = untilMs;
+}
+
 /**
  * An operation under way is over.
  *
- * @param tookMs undefined for one whose duration says nothing, as a scan's
+ * @param tookMs undefined for one whose duration says nothing, as a scan's, or a write's which a stop of the store has held
  * @param failed it ran out of time, or was refused further on
  */
 export function ended<W extends Waiting>(
@@ -229,11 +238,14 @@ function calm(state: AdmissionState<Waiting>): void {
 function judge(state: AdmissionState<Waiting>, nowMs: number): void {
   const { window, bounds } = state;
   const { count } = window;
-  const stuck = count === 0 && state.failed === 0 && state.underWay >= LEAST_LIMIT;
+  const quiet = count === 0 && state.failed === 0;
+  const stopped = state.stoppedMs >= state.windowMs;
+  const stuck = quiet && !stopped && state.underWay >= LEAST_LIMIT;
   const strained = stuck || window.quantile(0.5) > SLOW_MS || state.failed * 10 > count + state.failed;
   const least = Math.min(LEAST_LIMIT, bounds.operations);
   if (strained) state.limit = Math.max(least, Math.floor(Math.min(state.limit, state.peak) * FALL));
-  else state.limit = Math.min(bounds.operations, Math.ceil(state.limit * RISE));
+  // A window in which the store stopped everything has shown nothing.
+  else if (!quiet || !stopped) state.limit = Math.min(bounds.operations, Math.ceil(state.limit * RISE));
   state.typicalMs = window.quantile(0.5);
   state.peak = state.underWay;
   state.failed = 0;
