@@ -103,12 +103,12 @@ export class HedgedWrite {
   }
 
   #askSecond(): void {
-    const { clock, metrics, wheel, writeHedging } = this.#core;
+    const { admission, clock, metrics, wheel, writeHedging } = this.#core;
     this.#secondIsDue = false;
     // One that was not heard of since is silent in all it does, and no cause of load: only slow ones are hedged by budget.
     const isSilent = this.#open === 0 || this.#hedge.heardMs() <= this.#sentMs;
     // A node that stops runs its timers before their time.
-    const isTime = clock.monotonicMs() >= this.#dueMs && (isSilent || writeHedging.take());
+    const isTime = clock.monotonicMs() >= this.#dueMs && (isSilent || (!admission.overloaded && writeHedging.take()));
     this.#secondMayBegin = isTime;
     this.#open += isTime ? 1 : 0;
     const unseenMs = isTime ? this.#hedge.askSecond({ succeed: this.#secondSucceeded, fail: this.#secondFailed }) : undefined;

@@ -40,7 +40,13 @@ test('the client is answered once, in time, and by the first only while the seco
     fc.asyncProperty(COORDINATOR, fc.option(COORDINATOR), async (first, second) => {
       const clock = new VirtualClock();
       const metrics = registerMetrics(new MetricRegistry());
-      const core = { clock, wheel: new TimerWheel(clock, TICK_MS), writeHedging: new Hedging(), metrics } as unknown as NodeCore;
+      const core = {
+        admission: { overloaded: false },
+        clock,
+        wheel: new TimerWheel(clock, TICK_MS),
+        writeHedging: new Hedging(),
+        metrics,
+      } as unknown as NodeCore;
       const startMs = clock.monotonicMs();
       const ends: { by: string; atMs: number }[] = [];
       const end = (by: string): void => void ends.push({ by, atMs: clock.monotonicMs() - startMs });
