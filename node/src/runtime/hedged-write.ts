@@ -34,21 +34,19 @@ export function canBeHedged({ kind, context, keepTtl, operationId }: WriteComman
   return kind !== 'expire' && context === undefined && !keepTtl && operationId === undefined;
 }
 
-/** How coordinators are asked. */
-export interface Hedge {
+/** Who knows the coordinators. */
+export interface Coordinators {
   /** When the first was last heard of, on the monotonic clock. */
-  readonly heardMs: () => number;
-  /** By how much a request to the first may be late without its noticing, in ms. */
-  readonly unseenMs: number;
+  heardMs(): number;
   /** What is left of the client's time, in ms. */
-  readonly leftMs: () => number;
+  leftMs(): number;
   /** Asks a second coordinator, and answers by how much that request may be late unseen, in ms; undefined where there is none to ask. */
-  readonly askSecond: (sink: Sink<WriteAnswer>) => number | undefined;
+  askSecond(sink: Sink<WriteAnswer>): number | undefined;
 }
 
 export class HedgedWrite {
   readonly #core: NodeCore;
-  readonly #hedge: Hedge;
+  readonly #coordinators: Coordinators;
   readonly #sink: Sink<WriteAnswer>;
   #sentMs = 0;
   #dueMs = 0;
@@ -66,18 +64,18 @@ export class HedgedWrite {
   #ended = false;
 
   /** `succeed` and `fail` take the answer of the first. */
-  constructor(core: NodeCore, hedge: Hedge, sink: Sink<WriteAnswer>) {
+  constructor(core: NodeCore, coordinators: Coordinators, sink: Sink<WriteAnswer>) {
     this.#core = core;
-    this.#hedge = hedge;
+    this.#coordinators = coordinators;
     this.#sink = sink;
   }
 
-  /** The first has just been asked. */
-  begin(): void {
+  /** The first has just been asked. @param unseenMs by how much that request may be late without its noticing, in ms */
+  begin(unseenMs: number): void {
     const { clock, wheel, writeHedging } = this.#core;
     writeHedging.began();
     this.#sentMs = clock.monotonicMs();
-    const delayMs = Math.max(SLOW * writeHedging.delayMs, FIRST_WITHIN_MS + this.#hedge.unseenMs + MARGIN_MS);
+    const delayMs = Math.max(SLOW * writeHedging.delayMs, FIRST_WITHIN_MS + unseenMs + MARGIN_MS);
     this.#dueMs = this.#sentMs + delayMs;
     this.#timer = wheel.after(delayMs, () => {
       this.#askSecond();
@@ -99,19 +97,19 @@ export class HedgedWrite {
 
   /** Whether the client still waits when the second is due. */
   #hasTime(): boolean {
-    return this.#hedge.leftMs() > this.#dueMs - this.#core.clock.monotonicMs();
+    return this.#coordinators.leftMs() > this.#dueMs - this.#core.clock.monotonicMs();
   }
 
   #askSecond(): void {
     const { admission, clock, metrics, wheel, writeHedging } = this.#core;
     this.#secondIsDue = false;
     // One that was not heard of since is silent in all it does, and no cause of load: only slow ones are hedged by budget.
-    const isSilent = this.#open === 0 || this.#hedge.heardMs() <= this.#sentMs;
+    const isSilent = this.#open === 0 || this.#coordinators.heardMs() <= this.#sentMs;
     // A node that stops runs its timers before their time.
     const isTime = clock.monotonicMs() >= this.#dueMs && (isSilent || (!admission.overloaded && writeHedging.take()));
     this.#secondMayBegin = isTime;
     this.#open += isTime ? 1 : 0;
-    const unseenMs = isTime ? this.#hedge.askSecond({ succeed: this.#secondSucceeded, fail: this.#secondFailed }) : undefined;
+    const unseenMs = isTime ? this.#coordinators.askSecond({ succeed: this.#secondSucceeded, fail: this.#secondFailed }) : undefined;
     if (unseenMs === undefined) {
       this.#secondMayBegin = false;
       this.#open -= isTime ? 1 : 0;
@@ -123,9 +121,9 @@ export class HedgedWrite {
     const overMs = clock.monotonicMs() + waitMs;
     // It may have answered at once.
     if (this.#ended || !this.#secondMayBegin) return;
-    this.#timer = wheel.after(Math.min(waitMs, this.#hedge.leftMs()), () => {
+    this.#timer = wheel.after(Math.min(waitMs, this.#coordinators.leftMs()), () => {
       if (clock.monotonicMs() >= overMs) this.#secondIsOver();
-      else if (this.#hedge.leftMs() > 0) this.#fail(new CoterieError('CLOSED', 'the node is stopping', { outcome: 'unknown' }));
+      else if (this.#coordinators.leftMs() > 0) this.#fail(new CoterieError('CLOSED', 'the node is stopping', { outcome: 'unknown' }));
       else this.#fail(new CoterieError('TIMEOUT', 'two coordinators did not answer in time', { outcome: 'unknown' }));
     });
   }

@@ -13,7 +13,7 @@ import type { Reply } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
 import type { Attempt, WriteAnswer, WriteCommand } from './write-command.ts';
-import { canBeHedged, FIRST_WITHIN_MS, HedgedWrite, SECOND_WITHIN_MS } from './hedged-write.ts';
+import { canBeHedged, type Coordinators, FIRST_WITHIN_MS, HedgedWrite, SECOND_WITHIN_MS } from './hedged-write.ts';
 import { WriteOperation } from './write-operation.ts';
 
 /** Refusals that another primary may not share. */
@@ -41,7 +41,7 @@ function lowestBit(mask: number): number {
   return 31 - Math.clz32(mask & -mask);
 }
 
-export class WriteRouter implements Sink<WriteAnswer> {
+export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
   readonly #core: NodeCore;
   /** Borrows its bytes within the call that brought it; afterwards they come from `#operation` or `#payload`. */
   readonly #command: WriteCommand;
@@ -56,6 +56,8 @@ export class WriteRouter implements Sink<WriteAnswer> {
   #operation: WriteOperation | undefined;
   /** The encoded command, once it was forwarded. */
   #payload: Uint8Array | undefined;
+  /** The coordinator that a second one may be asked beside. */
+  #first = '';
   /** Names the write once a second coordinator may be asked for it. */
   #id = 0;
 
@@ -130,23 +132,22 @@ export class WriteRouter implements Sink<WriteAnswer> {
     }
     if (this.#id === 0) this.#id = this.#core.attempts.name();
     const payload = this.#encode({ attempt: this.#id, beginWithinMs: FIRST_WITHIN_MS, second: false });
-    const hedge = {
-      unseenMs,
-      heardMs: () => transport.heardMs(name),
-      leftMs: () => this.#leftMs(),
-      askSecond: (sink: Sink<WriteAnswer>) => this.#askSecond(sink),
-    };
-    const hedged = new HedgedWrite(this.#core, hedge, this);
+    this.#first = name;
+    const hedged = new HedgedWrite(this.#core, this, this);
     this.#send(member, payload, hedged);
-    hedged.begin();
+    hedged.begin(unseenMs);
+  }
+
+  heardMs(): number {
+    return this.#core.transport.heardMs(this.#first);
   }
 
   /** Hands the write to the next healthy primary, the first being silent. */
-  #askSecond(sink: Sink<WriteAnswer>): number | undefined {
+  askSecond(sink: Sink<WriteAnswer>): number | undefined {
     const { members, transport, clock } = this.#core;
     const { replicas } = this.#command;
     const healthy = members.healthyBits(replicas) & ~this.#tried;
-    if (healthy === 0 || this.#leftMs() <= 0) return undefined;
+    if (healthy === 0 || this.leftMs() <= 0) return undefined;
     const position = lowestBit(healthy);
     const member = replicas[position] ?? -1;
     const own = member === members.self;
@@ -186,12 +187,12 @@ export class WriteRouter implements Sink<WriteAnswer> {
     return { ...this.#command, value, context, timeoutMs: this.#remainingMs() };
   }
 
-  #leftMs(): number {
+  leftMs(): number {
     return this.#startMs + this.#command.timeoutMs - this.#core.clock.monotonicMs();
   }
 
   #remainingMs(): number {
-    return Math.max(1, Math.ceil(this.#leftMs()));
+    return Math.max(1, Math.ceil(this.leftMs()));
   }
 }
 

@@ -55,7 +55,6 @@ test('the client is answered once, in time, and by the first only while the seco
       const write = new HedgedWrite(
         core,
         {
-          unseenMs: UNSEEN_MS,
           heardMs: () => 0,
           leftMs: () => startMs + TIMEOUT_MS - clock.monotonicMs(),
           askSecond: (sink) => {
@@ -73,7 +72,7 @@ test('the client is answered once, in time, and by the first only while the seco
           fail: ({ outcome }) => end(outcome ?? ''),
         },
       );
-      write.begin();
+      write.begin(UNSEEN_MS);
       clock.after(first.atMs, () => answerTo(write, first, 1));
       await clock.advance(2 * TIMEOUT_MS);
       expect(ends.length).toBe(1);

@@ -6,21 +6,22 @@
  * What is forgotten, by a restart or because much was written since, costs no write: it is then made again, by the second coordinator alone, since
  * the first begins none that comes late.
  *
- * Invariants: the newest GENERATION attempts at least are known, and at most twice as many. Nodes count their ids from a random one of 2^52: that two
- * of them give the same within what is remembered is less likely than a wrong checksum.
+ * Invariants: an attempt is known until WAYS others came to its set, of which there are SETS; memory is constant. Nodes count their ids from a random
+ * one of 2^52: that two of them give the same within what is remembered is less likely than a wrong checksum.
  */
 
 import { invariant } from '../../base/errors.ts';
 
-/** More than any node begins in the time after which a second coordinator is asked. */
-export const GENERATION = 32_768;
+const WAYS = 4;
+export const SETS = 16_384;
 const TWO_32 = 2 ** 32;
 
 export class Attempts {
   #nextId: number;
-  /** What the write answered of the key: whether it existed before. */
-  #young = new Map<number, boolean>();
-  #old = new Map<number, boolean>();
+  /** Set by set; negative where the key existed before the write, 0 where nothing is remembered. */
+  readonly #ids = new Float64Array(SETS * WAYS);
+  /** In each set, the place of the oldest. */
+  readonly #oldest = new Uint8Array(SETS);
 
   /** @param high 20 random bits at least, @param low 32: where this node's ids begin */
   constructor(high: number, low: number) {
@@ -37,15 +38,20 @@ export class Attempts {
   /** The write of that id was begun, and a copy here holds it. */
   note(id: number, existed: boolean): void {
     invariant(Number.isSafeInteger(id) && id > 0, 'an attempt has an id');
-    if (this.#young.size >= GENERATION) {
-      this.#old = this.#young;
-      this.#young = new Map();
-    }
-    this.#young.set(id, existed);
+    const set = id % SETS;
+    const place = this.#oldest[set] ?? 0;
+    this.#ids[set * WAYS + place] = existed ? -id : id;
+    this.#oldest[set] = (place + 1) % WAYS;
   }
 
   /** Whether the key existed before the write of that id; undefined where that is not known to have begun. */
   find(id: number): boolean | undefined {
-    return this.#young.get(id) ?? this.#old.get(id);
+    const from = (id % SETS) * WAYS;
+    for (let at = from; at < from + WAYS; at += 1) {
+      const known = this.#ids[at];
+      if (known === id) return false;
+      if (known === -id && id !== 0) return true;
+    }
+    return undefined;
   }
 }
