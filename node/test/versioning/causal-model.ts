@@ -18,6 +18,8 @@ export interface WriteEvent {
   readonly expireAtMs: number;
   /** Events that this one replaced. */
   readonly replaced: ReadonlySet<number>;
+  /** Events that its context had seen, and its coordinator the operations of. */
+  readonly outdone: ReadonlySet<number>;
   /** For expire: the events whose expiry it sets. */
   readonly targets: ReadonlySet<number>;
   readonly operation: string | undefined;
@@ -61,17 +63,23 @@ export class CausalModel {
   }
 
   /**
-   * Live puts whose client operation was replaced through another of its attempts. `held`: the events that came with their objects; of
-   * the others in `known`, which a client's context told, nobody here knows the operation.
+   * Live puts whose client operation was replaced through another of its attempts: one that is dead, or of blind ones, which beat each other
+   * too, one that a context had seen. `held`: the events that came with their objects; of the others in `known`, which a client's context
+   * told, nobody here knows the operation. `outdone`: those that the context of a write now under way has seen.
    */
-  hidden(known: ReadonlySet<number>, held: ReadonlySet<number>): WriteEvent[] {
+  hidden(known: ReadonlySet<number>, held: ReadonlySet<number>, outdone: ReadonlySet<number> = new Set()): WriteEvent[] {
     const live = this.live(known);
     const all = this.#known(held);
+    const isOutdone = (id: number): boolean => outdone.has(id) || all.some((other) => other.outdone.has(id));
     return live.filter(
       (event) =>
-        !event.blind &&
         event.operation !== undefined &&
-        all.some((other) => other.operation === event.operation && other.id !== event.id && !live.includes(other)),
+        all.some(
+          (other) =>
+            other.operation === event.operation &&
+            other.id !== event.id &&
+            (isOutdone(other.id) || (!event.blind && !live.includes(other))),
+        ),
     );
   }
 

@@ -42,7 +42,7 @@ const FULL: KvObject = {
       value: bytesOf('older'),
     },
   ],
-  operations: [{ id: '0123456789abcdef', actor: C, counter: 5, ms: T + 2, bodyHash: 'bodyhash', existed: true }],
+  operations: [{ id: '0123456789abcdef', actor: C, counter: 5, ms: T + 2, bodyHash: 'bodyhash', existed: true, replaced: true }],
 };
 
 const BLIND: KvObject = {
@@ -111,10 +111,12 @@ describe('golden bytes', () => {
       `00000000000000000000000000000000000003` +
       `018bcfe56801000700000000000000010000` +
       `00018bcfe568090005018bcfe5686300000005`;
-    const operation = `${toHex(bytesOf('0123456789abcdef'))}${toHex(bytesOf('bodyhash'))}018bcfe5680200000000000000050002` + '01';
+    const operation = `${toHex(bytesOf('0123456789abcdef'))}${toHex(bytesOf('bodyhash'))}018bcfe5680200000000000000050002` + '03';
     const bytes = toHex(encodeObject(FULL, crc32));
     expect(bytes).toBe(golden('01010000', state, `${HEX_C}${operation}${toHex(bytesOf('newolder'))}`));
-    expect(bytes.slice(0, 32)).toBe('016b766f285f5dfb0b3c952edfa02dc9');
+    expect(bytes.slice(0, 32)).toBe('016b766f06a9757d0b3c952edfa02dc9');
+    const unmarked = { ...FULL, operations: FULL.operations.map((record) => ({ ...record, replaced: false })) };
+    expect(toHex(encodeObject(unmarked, crc32)).slice(0, 32)).toBe('016b766f285f5dfb0b3c952edfa02dc9');
   });
 
   test('decode again, and the injected checksum may be any CRC-32', () => {

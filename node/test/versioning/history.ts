@@ -275,7 +275,8 @@ export class History {
   ): void {
     const { mutation, seen } = attempt;
     const { known, held } = target.copy;
-    const hidden = new Set(this.model.hidden(known, held).map((event) => event.id));
+    const outdone: ReadonlySet<number> = new Set([...held].filter((id) => mutation.kind !== 'expire' && seen?.has(id) === true));
+    const hidden = new Set(this.model.hidden(known, held, outdone).map((event) => event.id));
     const isTarget = (id: number): boolean => !hidden.has(id) && (seen === undefined || seen.has(id));
     const targets = new Set<number>();
     if (mutation.kind === 'expire') {
@@ -314,6 +315,7 @@ export class History {
       tie: `${String(dot.counter).padStart(16, '0')} ${dot.actor}`,
       expireAtMs,
       replaced: mutation.kind === 'expire' ? hidden : seen === undefined ? known : union(seen, hidden),
+      outdone,
       targets,
       operation: mutation.operation === undefined ? undefined : attempt.label,
     });

@@ -9,7 +9,7 @@ import { sameDigest } from '../../src/cluster/versioning/digest.ts';
 import { compare, merge } from '../../src/cluster/versioning/merge.ts';
 import type { KvObject, OperationRecord } from '../../src/cluster/versioning/object.ts';
 import { emptyObject } from '../../src/cluster/versioning/object.ts';
-import { mergeOperations } from '../../src/cluster/versioning/operation.ts';
+import { containsOperations, mergeOperations } from '../../src/cluster/versioning/operation.ts';
 import { peekVersion } from '../../src/cluster/versioning/peek.ts';
 import { present } from '../../src/cluster/versioning/present.ts';
 import { reconcileEncoded } from '../../src/cluster/versioning/reconcile.ts';
@@ -76,10 +76,12 @@ test('compare sees every part of the state, also where no history would set it a
   expect(compare(base, { ...base })).toBe('equal');
 });
 
-const record = fc.record({ writer: fc.nat(3), counter: fc.integer({ min: 1, max: 40 }) }).map(({ writer, counter }): OperationRecord => {
-  // Everything about a record follows from its dot; times lie both inside and outside one window.
+const drawn = fc.record({ writer: fc.nat(3), counter: fc.integer({ min: 1, max: 40 }), replaced: fc.boolean() });
+const record = drawn.map(({ writer, counter, replaced }): OperationRecord => {
+  // Everything else about a record follows from its dot; times lie both inside and outside one window.
   const ms = 1_000_000 + counter * 20_000 + writer;
-  return { id: String.fromCharCode(counter % 7).repeat(16), actor: String(writer), counter, ms, bodyHash: '12345678', existed: false };
+  const id = String.fromCharCode(counter % 7).repeat(16);
+  return { id, actor: String(writer), counter, ms, bodyHash: '12345678', existed: false, replaced };
 });
 
 const records = fc
@@ -94,6 +96,8 @@ test('keeping the newest operation records of a union commutes, associates and i
       expect(ab).toEqual(mergeOperations(b, a));
       expect(mergeOperations(ab, c)).toEqual(mergeOperations(a, mergeOperations(b, c)));
       expect(mergeOperations(ab, a)).toEqual(ab);
+      expect(containsOperations(ab, a) && containsOperations(ab, b)).toBe(true);
+      expect(containsOperations(a, b)).toBe(JSON.stringify(ab) === JSON.stringify(a));
       const distinct = new Set([...a, ...b].map((each) => `${each.actor} ${String(each.counter)}`)).size;
       if (ab.length < distinct) evicted += 1;
       expect(ab.length).toBeLessThanOrEqual(16);

@@ -1,12 +1,15 @@
 /** One write at a time: what it replaces, refuses, repeats, warns of and truncates. */
 
+import { crc32 } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import { storeId } from '../../src/base/ids.ts';
+import { encodeObject } from '../../src/cluster/versioning/codec.ts';
 import type { Context } from '../../src/cluster/versioning/context.ts';
 import { contextOf } from '../../src/cluster/versioning/context.ts';
 import { merge } from '../../src/cluster/versioning/merge.ts';
 import type { KvObject } from '../../src/cluster/versioning/object.ts';
 import { actorOf, emptyObject } from '../../src/cluster/versioning/object.ts';
+import { peekVersion } from '../../src/cluster/versioning/peek.ts';
 import { present } from '../../src/cluster/versioning/present.ts';
 import { TRUNCATE_MIN_AGE_MS, truncateClock } from '../../src/cluster/versioning/truncate.ts';
 import type { Applied, Mutation, Operation, WriteStamp } from '../../src/cluster/versioning/update.ts';
@@ -230,6 +233,30 @@ describe('an operation id', () => {
     const one = applied(applyWrite(emptyObject(), write, stamp(1, NOW)));
     const two = applied(applyWrite(emptyObject(), write, stamp(2, NOW + 1)));
     expect(texts(merge(one, two))).toEqual(['a']);
+  });
+
+  test('minted twice without a context dies as one once a context has seen either, whatever else the writer was not shown', () => {
+    const write = put('a', { operation: operation('1') });
+    const one = applied(applyWrite(emptyObject(), write, stamp(1, NOW)));
+    const two = applied(applyWrite(emptyObject(), write, stamp(2, NOW + 1)));
+    const next = put('b', { context: contextOf(one) });
+    const apart = applied(applyWrite(one, next, stamp(1, NOW + 2)));
+    const together = applied(applyWrite(merge(one, two), next, stamp(1, NOW + 2)));
+    expect(texts(merge(apart, two))).toEqual(['b']);
+    expect(texts(together)).toEqual(['b']);
+    expect(together.siblings).toHaveLength(1);
+    const gone = merge(applied(applyWrite(one, { kind: 'delete', context: contextOf(one) }, stamp(1, NOW + 2))), two);
+    expect(texts(gone)).toEqual([]);
+    expect(peekVersion(encodeObject(gone, crc32)).kind).toBe('several');
+  });
+
+  test('minted twice without a context stands beside what had seen neither', () => {
+    const write = put('a', { operation: operation('1') });
+    const both = merge(
+      applied(applyWrite(emptyObject(), write, stamp(1, NOW))),
+      applied(applyWrite(emptyObject(), write, stamp(2, NOW + 1))),
+    );
+    expect(texts(applied(applyWrite(both, put('b', { context: noContext }), stamp(1, NOW + 2))))).toEqual(['b', 'a']);
   });
 });
 

@@ -116,6 +116,7 @@ describe.each([1, 3])('1,000 context writers through %i coordinators', (coordina
         tie: coordinator.dot,
         expireAtMs: 0,
         replaced: seen,
+        outdone: new Set(),
         targets: new Set(),
         operation: undefined,
       });

@@ -25,6 +25,7 @@ import {
   AT_FLOOR_MS,
   AT_NEWEST,
   AT_OPERATIONS,
+  AT_RECORD_FLAGS,
   AT_SIBLINGS,
   AT_ZERO,
   DIGEST_BYTES,
@@ -32,6 +33,7 @@ import {
   FLAG_BLIND,
   FLAG_EXISTED,
   FLAG_FLOOR,
+  FLAG_REPLACED,
   HEADER_BYTES,
   MAGIC,
   MAX_ACTORS,
@@ -104,7 +106,7 @@ function writeOperations(
     at = writeU48(bytes, at, record.ms);
     at = writeU64(bytes, at, record.counter);
     at = writeU16(bytes, at, known >= 0 ? known : table.length + extras.indexOf(record.actor));
-    bytes[at] = record.existed ? FLAG_EXISTED : 0;
+    bytes[at] = (record.existed ? FLAG_EXISTED : 0) | (record.replaced ? FLAG_REPLACED : 0);
     at += 1;
   }
 }
@@ -271,8 +273,8 @@ function readOperations(bytes: Uint8Array, layout: Layout, table: ActorTable): O
     const number = readU16(bytes, at + 38);
     const actor = actors[number];
     const counter = counterAt(bytes, at + 30);
-    const flags = bytes[at + 40] ?? 0;
-    if (actor === undefined || counter === 0 || flags > FLAG_EXISTED) throw damaged('operation out of range');
+    const flags = bytes[at + AT_RECORD_FLAGS] ?? 0;
+    if (actor === undefined || counter === 0 || flags > (FLAG_EXISTED | FLAG_REPLACED)) throw damaged('operation out of range');
     if (number >= layout.actors) used.add(number);
     const record: OperationRecord = {
       id: toByteString(bytes, at, at + OPERATION_ID_BYTES),
@@ -280,7 +282,8 @@ function readOperations(bytes: Uint8Array, layout: Layout, table: ActorTable): O
       counter,
       ms: readU48(bytes, at + 24),
       bodyHash: toByteString(bytes, at + OPERATION_ID_BYTES, at + OPERATION_ID_BYTES + BODY_HASH_BYTES),
-      existed: flags === FLAG_EXISTED,
+      existed: (flags & FLAG_EXISTED) !== 0,
+      replaced: (flags & FLAG_REPLACED) !== 0,
     };
     const newer = records[i - 1];
     if (newer !== undefined && compareRecords(newer, record) >= 0) throw damaged('operations out of order');

@@ -17,7 +17,8 @@
  *   sibling  = u48 ms | u16 logical | u64 counter | u16 actor      the write's order, strictly descending
  *            | u8 flags (bit 0: blind) | u48 edit ms, u16 edit logical | u48 expiry | u32 value length
  *   extra    = 20 actor                                 strictly ascending, not among the actors; those that only operations refer to
- *   operation = 16 id | 8 body hash | u48 ms | u64 counter | u16 actor (extras count on after the actors) | u8 flags (bit 0: existed)
+ *   operation = 16 id | 8 body hash | u48 ms | u64 counter | u16 actor (extras count on after the actors) | u8 flags (bit 0: existed;
+ *               bit 1: replaced by a write whose context had seen it)
  *   value    = the siblings' values in their order, without gaps, to the last byte
  *
  * Everything has a fixed width but the values, so a reader reaches the newest value from the counts alone. An object has exactly one encoding:
@@ -52,6 +53,9 @@ export const HEADER_BYTES = 46;
 export const FLAG_FLOOR = 1;
 export const FLAG_BLIND = 1;
 export const FLAG_EXISTED = 1;
+export const FLAG_REPLACED = 2;
+/** Of a record, where its flags lie. */
+export const AT_RECORD_FLAGS = 40;
 /** In a u16 of actor numbers. */
 export const MAX_ACTORS = 0xffff;
 

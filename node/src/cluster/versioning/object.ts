@@ -82,6 +82,8 @@ export interface OperationRecord extends Dot {
   readonly bodyHash: ByteString;
   /** What the first attempt answered: a live value was there. */
   readonly existed: boolean;
+  /** A write came after it whose context had seen the dot. */
+  readonly replaced: boolean;
 }
 
 /** The state of one key. Immutable: every operation answers a new one. */

@@ -6,13 +6,13 @@
  * one newer by the window, is pushed out of every set that contains A.
  *
  * Two coordinators that did not know of each other may each mint a dot for one operation: *twins*, equal in id and body hash. A twin that
- * was replaced makes the operation as a whole replaced: the other twin is not shown and leaves at the next write. That concerns writes with a
- * context only; among blind writes the order decides, and a blind twin may have been replaced by its own twin.
+ * was replaced makes the operation as a whole replaced: the other twin is not shown and leaves at the next write. Of writes with a context every
+ * dead twin was replaced. A dead blind twin may have lost to its own twin; so there the record says whether somebody's context had seen it.
  */
 
 import type { ByteString } from '../../base/bytes.ts';
-import type { Dot, KvObject, OperationRecord } from './object.ts';
-import { MAX_OPERATIONS, OPERATION_WINDOW_MS, sameDot } from './object.ts';
+import type { Dot, Knowledge, KvObject, OperationRecord, Sibling } from './object.ts';
+import { covers, MAX_OPERATIONS, OPERATION_WINDOW_MS, sameDot } from './object.ts';
 
 /** Negative when `a` is the newer record: the order in which records are kept. */
 export function compareRecords(a: OperationRecord, b: OperationRecord): number {
@@ -30,7 +30,7 @@ export function mergeOperations(a: readonly OperationRecord[], b: readonly Opera
     const mine = a[i];
     const theirs = b[j];
     const order = mine === undefined ? 1 : theirs === undefined ? -1 : compareRecords(mine, theirs);
-    const next = order <= 0 ? mine : theirs;
+    const next = order < 0 || (order === 0 && mine?.replaced === true) ? mine : theirs;
     if (next === undefined || next.ms < (merged[0] ?? next).ms - OPERATION_WINDOW_MS) break;
     merged.push(next);
     if (order <= 0) i += 1;
@@ -47,7 +47,7 @@ export function containsOperations(a: readonly OperationRecord[], b: readonly Op
 }
 
 function sameRecord(a: OperationRecord, b: OperationRecord | undefined): boolean {
-  return b !== undefined && sameDot(a, b);
+  return b !== undefined && sameDot(a, b) && a.replaced === b.replaced;
 }
 
 /** The record of `id` whose body is `bodyHash`, else any record of `id`, else `undefined`. */
@@ -71,9 +71,18 @@ export function areTwins(a: OperationRecord, b: OperationRecord): boolean {
   return a.id === b.id && a.bodyHash === b.bodyHash;
 }
 
-/** Whether the operation that minted the live dot of `record` was replaced in another of its dots. Every recorded dot is seen. */
-export function wasReplaced(object: KvObject, record: OperationRecord): boolean {
+/** Whether the operation of the live `sibling`, minted as `record`, was replaced in another of its dots. Every recorded dot is seen. */
+export function wasReplaced(object: KvObject, sibling: Sibling, record: OperationRecord): boolean {
   return object.operations.some(
-    (twin) => areTwins(twin, record) && !sameDot(twin, record) && !object.siblings.some((sibling) => sameDot(sibling, twin)),
+    (twin) =>
+      areTwins(twin, record) &&
+      !sameDot(twin, record) &&
+      (twin.replaced || (!sibling.blind && !object.siblings.some((other) => sameDot(other, twin)))),
   );
+}
+
+/** The records once a write has replaced what its context had seen. */
+export function replacedBy(operations: readonly OperationRecord[], context: Knowledge): readonly OperationRecord[] {
+  const isNew = (record: OperationRecord): boolean => !record.replaced && covers(context, record, record.ms);
+  return operations.some(isNew) ? operations.map((record) => (isNew(record) ? { ...record, replaced: true } : record)) : operations;
 }

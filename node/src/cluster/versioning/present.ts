@@ -24,9 +24,8 @@ export function isExpired(expireAtMs: number, nowMs: number): boolean {
 
 /** Whether `sibling` is live in its dot but its client operation was replaced through another dot (operation.ts). */
 export function isReplaced(object: KvObject, sibling: Sibling): boolean {
-  if (sibling.blind) return false;
   const record = operationOf(object, sibling);
-  return record !== undefined && wasReplaced(object, record);
+  return record !== undefined && wasReplaced(object, sibling, record);
 }
 
 /** The expiry of an operation shown once: the one that was edited last, so that no twin outlives it. */
@@ -47,7 +46,7 @@ function collapse(object: KvObject): PresentedSibling[] {
   const shown: PresentedSibling[] = [];
   for (const sibling of object.siblings) {
     const record = operationOf(object, sibling);
-    if (record !== undefined && !sibling.blind && wasReplaced(object, record)) continue;
+    if (record !== undefined && wasReplaced(object, sibling, record)) continue;
     const twin = record === undefined ? undefined : shown.find((other) => other.record !== undefined && areTwins(other.record, record));
     if (twin === undefined) {
       shown.push({ value: sibling.value, time: sibling.time, record, edit: sibling.edit, expireAtMs: sibling.expireAtMs });

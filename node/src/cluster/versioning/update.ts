@@ -20,7 +20,7 @@ import { higherOrder, mergeKnowledge, outranked } from './merge.ts';
 import { newestOf, newestTime } from './newest.ts';
 import type { ClockEntry, Dot, Knowledge, KvObject, OperationRecord, Sibling, WriteOrder } from './object.ts';
 import { CLOCK_MAX, CLOCK_TRUNCATE, SIBLINGS_MAX, SIBLINGS_WARN, counterOf, covers } from './object.ts';
-import { findOperation, mergeOperations } from './operation.ts';
+import { findOperation, mergeOperations, replacedBy } from './operation.ts';
 import { isExpired, isReplaced, present } from './present.ts';
 
 /** The client's name for a write, for safe retries. */
@@ -140,7 +140,7 @@ function withOperation(
 ): readonly OperationRecord[] {
   if (operation === undefined) return operations;
   const { id, bodyHash } = operation;
-  return mergeOperations([{ id, actor: dot.actor, counter: dot.counter, ms, bodyHash, existed }], operations);
+  return mergeOperations([{ id, actor: dot.actor, counter: dot.counter, ms, bodyHash, existed, replaced: false }], operations);
 }
 
 /** A dot with its time, and the knowledge of the object that it makes. */
@@ -202,8 +202,9 @@ function survivorsOf(base: KvObject, context: Context, floor: WriteOrder | undef
   );
 }
 
-function applyReplacing(base: KvObject, write: Put | Delete, stamp: WriteStamp): Applied {
+function applyReplacing(local: KvObject, write: Put | Delete, stamp: WriteStamp): Applied {
   const { context } = write;
+  const base = context === undefined ? local : { ...local, operations: replacedBy(local.operations, context) };
   const floor = context === undefined ? undefined : higherOrder(base.blindFloor, context.blindFloor);
   const survivors = context === undefined ? [] : survivorsOf(base, context, floor);
   if (write.kind === 'put' && survivors.length >= SIBLINGS_MAX) {
@@ -216,7 +217,7 @@ function applyReplacing(base: KvObject, write: Put | Delete, stamp: WriteStamp):
   const minted = mint(base, seen, context, stamp);
   if ('kind' in minted) return minted;
   const { dot, time, clock } = minted;
-  const visible = base.siblings.length === 0 ? [] : present(base, stamp.nowMs);
+  const visible = local.siblings.length === 0 ? [] : present(local, stamp.nowMs);
   const existed = visible.length > 0;
   const { actor, counter } = dot;
   if (write.kind === 'put') {
