@@ -10,6 +10,7 @@ import { CoterieError } from '../base/errors.ts';
 import { bucketOfDiskKey, partitionOfDiskKey, placeKey } from '../cluster/ring/token.ts';
 import { primaries } from '../cluster/ring/preference.ts';
 import { readDigest } from '../cluster/versioning/codec.ts';
+import { peekNewestDot } from '../cluster/versioning/peek.ts';
 import { type CoordinateMessage, decodeCoordinate, encodeCoordinateAnswer } from '../transport/messages/coordinate.ts';
 import { decodeHint, encodeHinted } from '../transport/messages/hint.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
@@ -134,10 +135,12 @@ export class Replica {
       ended();
       return;
     }
+    // The object is borrowed.
+    const dot = attempt === 0 ? undefined : peekNewestDot(object);
     store.merge(key, object, generation, (error) => {
       if (error?.code === 'GENERATION_STALE') metrics.counts.generationsRefused.add();
       if (error === undefined) {
-        if (attempt !== 0) attempts.note(attempt, existed);
+        if (attempt !== 0) attempts.note(attempt, existed, dot);
         request.reply(encoder.writeReply());
       } else this.fail(request, error);
       ended();

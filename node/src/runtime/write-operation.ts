@@ -16,6 +16,7 @@ import type { PartitionId } from '../base/ids.ts';
 import type { Timer } from '../env/clock.ts';
 import { Pending } from '../storage/engine.ts';
 import type { Entry } from '../storage/entry.ts';
+import { operationOfAttempt } from '../cluster/quorum/attempts.ts';
 import { overlapping } from '../cluster/quorum/legality.ts';
 import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import type { Content } from '../cluster/quorum/read.ts';
@@ -136,7 +137,7 @@ export class WriteOperation implements WriteOut {
       if (command.context !== undefined) this.#context = decodeContext(command.context, place, CHECKSUM);
       if (command.operationId !== undefined) {
         this.#operation = policies.operation({ id: command.operationId, bodyHash: bodyHash(command) });
-      }
+      } else if (this.#secondOf !== undefined) this.#operation = operationOfAttempt(this.#secondOf);
       this.#attempt();
     } catch (error) {
       this.#refuse(error);
@@ -240,11 +241,10 @@ export class WriteOperation implements WriteOut {
       if (this.#begunAs !== undefined && local !== undefined) return false;
       // Nobody was told of the first: none of the copies must be had.
       thorough = true;
-    }
-    if (this.#operation !== undefined && findOperation(object, this.#operation.id, this.#operation.bodyHash) === undefined) {
+    } else if (this.#operation !== undefined && findOperation(object, this.#operation.id, this.#operation.bodyHash) === undefined) {
       need = overlapping(n, bucket.W) - 1;
       // Of a stand-in the primary is another store, which may still answer.
-      thorough ||= n > 1 || this.#standsIn;
+      thorough = n > 1 || this.#standsIn;
     }
     if (bucket.blindWrites === 'quorum' && this.#context === undefined) need = Math.max(need, bucket.R - 1);
     // What these answer depends on what is there, and this copy may have missed the latest.
@@ -301,14 +301,15 @@ export class WriteOperation implements WriteOut {
 
   /** @param stored this store's copy, where `local` may hold more */
   #apply(object: KvObject, local: Uint8Array | undefined, stored: Entry | Hinted | undefined): void {
-    const { clock, leases, limits, policies, metrics, standIn } = this.#core;
+    const { attempts, clock, leases, limits, policies, metrics, standIn } = this.#core;
     if (this.#begunAs !== undefined && local !== undefined) {
       metrics.counts.writesFoundBegun.add();
       this.#replicate(object, this.#begunAs, stored);
       return;
     }
     const own = policies.ownCopy(local);
-    const seen = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
+    const held = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
+    const seen = this.#context === undefined ? held : attempts.recorded(held);
     const nowMs = clock.wallMs();
     const applied = applyWrite(seen, policies.mutation(this.#mutation(), seen, nowMs), {
       dot: () => {
@@ -385,12 +386,12 @@ export class WriteOperation implements WriteOut {
     // The engine refused it before any effect, and nobody else has it.
     if (said !== undefined && said !== 'stored' && said.outcome === 'none') throw said;
     this.#state = state;
-    if (attempt !== undefined) attempts.note(attempt.id, existed);
+    // What another has begun was noted with it.
+    const begins = attempt !== undefined && this.#minted !== undefined;
+    if (begins) attempts.note(attempt.id, existed, this.#command.kind === 'put' ? this.#minted : undefined);
     if (this.#standIns !== undefined) this.#fallbackWritesOf(state, this.#standIns).start(bytes);
     const payload =
-      n > 1 || this.#standsIn
-        ? encoder.writeRequest(diskKey, bytes, this.#generation, attempt?.id, existed && attempt !== undefined)
-        : bytes;
+      n > 1 || this.#standsIn ? encoder.writeRequest(diskKey, bytes, this.#generation, begins ? attempt.id : 0, begins && existed) : bytes;
     const deadlineMs = Math.max(LEAST_REPLICATION_MS, this.#remainingMs());
     let down = 0;
     for (let replica = 0; replica < n; replica += 1) {

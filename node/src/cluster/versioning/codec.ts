@@ -186,7 +186,7 @@ export function verifyChecksum(bytes: Uint8Array, checksum: Checksum): void {
   if (checksum(bytes.subarray(AT_CHECKED)) !== readU32(bytes, AT_CRC)) throw damaged('wrong checksum');
 }
 
-function counterAt(bytes: Uint8Array, at: number): number {
+export function counterAt(bytes: Uint8Array, at: number): number {
   const counter = readU64(bytes, at);
   if (counter > Number.MAX_SAFE_INTEGER) throw damaged('counter out of range');
   return counter;
