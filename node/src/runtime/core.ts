@@ -5,7 +5,7 @@ import { crc32 } from 'node:zlib';
 import type { ByteString } from '../base/bytes.ts';
 import type { Checksum } from '../base/hash.ts';
 import type { Clock } from '../env/clock.ts';
-import type { Attempts } from '../cluster/quorum/attempts.ts';
+import type { AttemptIds } from '../cluster/versioning/attempt.ts';
 import type { StandInActor } from '../cluster/handoff/stand-in-actor.ts';
 import type { Random } from '../env/random.ts';
 import type { Topology } from '../cluster/ring/topology.ts';
@@ -45,7 +45,7 @@ export interface NodeCore {
   readonly hedging: Hedging;
   /** When a write that was handed to a silent coordinator is handed to a second one. */
   readonly writeHedging: Hedging;
-  readonly attempts: Attempts;
+  readonly attemptIds: AttemptIds;
   /** How much repair, moves and compaction may do beside the clients' operations. */
   readonly pace: ForegroundPace;
   readonly wheel: TimerWheel;

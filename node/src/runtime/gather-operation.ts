@@ -9,7 +9,7 @@ import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import { verifyChecksum } from '../cluster/versioning/codec.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import { decodeHinted } from '../transport/messages/hint.ts';
-import { decodeAttempted, decodeValueReply, encodeAttemptedRequest } from '../transport/messages/replica.ts';
+import { decodeValueReply } from '../transport/messages/replica.ts';
 import type { Reply } from '../transport/request.ts';
 import { contentOf, isAhead, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
@@ -33,20 +33,9 @@ export interface GatherQuestion {
   /** The digest of the own copy. */
   readonly expected: ByteString;
   readonly timeoutMs: number;
-  /** The write, where another coordinator may have begun it. */
-  readonly attempt: number | undefined;
-  readonly done: (gathered: Copies) => void;
+  /** @param generation the oldest that anything that came from a hint was read under; Infinity where nothing did */
+  readonly done: (merged: Content, unanimous: boolean, generation: number) => void;
   readonly failed: (error: CoterieError) => void;
-}
-
-export interface Copies {
-  readonly content: Content;
-  /** Every other primary answered, each with the digest that was expected. */
-  readonly unanimous: boolean;
-  /** The oldest that anything that came from a hint was read under; Infinity where nothing did. */
-  readonly generation: number;
-  /** Of a write that another coordinator has begun, and whose result is among these copies: whether the key existed before; else undefined. */
-  readonly existed: boolean | undefined;
 }
 
 export class GatherOperation implements GatherOut {
@@ -56,7 +45,6 @@ export class GatherOperation implements GatherOut {
   #deadline: Timer | undefined;
   #patience: Timer | undefined;
   #oldest = Number.POSITIVE_INFINITY;
-  #existed: boolean | undefined;
 
   constructor(core: NodeCore, question: GatherQuestion) {
     const n = question.replicas.length;
@@ -98,20 +86,19 @@ export class GatherOperation implements GatherOut {
 
   askValue(replica: number): void {
     const { members, transport, encoder, topology } = this.#core;
-    const { diskKey, replicas, standIns, timeoutMs, attempt } = this.#question;
+    const { diskKey, replicas, standIns, timeoutMs } = this.#question;
     const n = replicas.length;
     const hinted = replica >= n;
     const name = members.nameOf((hinted ? standIns?.bySlot[replica - n] : replicas[replica]) ?? -1);
-    const attempted = !hinted && attempt !== undefined;
     transport.request(
       name,
-      hinted ? MESSAGE.readHint : attempted ? MESSAGE.readAttempted : MESSAGE.readValue,
-      attempted ? encodeAttemptedRequest(diskKey, attempt) : encoder.readRequest(diskKey),
+      hinted ? MESSAGE.readHint : MESSAGE.readValue,
+      encoder.readRequest(diskKey),
       timeoutMs,
       topology.epoch,
       (reply) => {
         if (hinted) this.#onHinted(replica, reply);
-        else this.#onReply(replica, reply, attempted);
+        else this.#onReply(replica, reply);
       },
     );
   }
@@ -119,7 +106,7 @@ export class GatherOperation implements GatherOut {
   done(merged: Content, unanimous: boolean): void {
     this.#deadline?.cancel();
     this.#patience?.cancel();
-    this.#question.done({ content: merged, unanimous, generation: this.#oldest, existed: this.#existed });
+    this.#question.done(merged, unanimous, this.#oldest);
   }
 
   fail(code: ErrorCode, message: string): void {
@@ -143,7 +130,7 @@ export class GatherOperation implements GatherOut {
     this.#onObject(replica, hinted.object);
   }
 
-  #onReply(replica: number, reply: Reply, attempted: boolean): void {
+  #onReply(replica: number, reply: Reply): void {
     if (reply.kind === 'failed') {
       this.#step({ kind: 'failed', replica, code: reply.code });
       return;
@@ -153,11 +140,10 @@ export class GatherOperation implements GatherOut {
       this.#step({ kind: 'failed', replica, code: 'NOT_SYNCHRONISED' });
       return;
     }
-    this.#onObject(replica, object, attempted ? decodeAttempted(reply.payload) : undefined);
+    this.#onObject(replica, object);
   }
 
-  /** @param existed the object holds the write that is asked for */
-  #onObject(replica: number, object: Uint8Array | undefined, existed?: boolean): void {
+  #onObject(replica: number, object: Uint8Array | undefined): void {
     let content: Content;
     try {
       if (object !== undefined) verifyChecksum(object, CHECKSUM);
@@ -166,12 +152,8 @@ export class GatherOperation implements GatherOut {
       this.#step({ kind: 'failed', replica, code: asCoterieError(error).code });
       return;
     }
-    if (isAhead(content, this.#core.clock.wallMs())) {
-      this.#step({ kind: 'failed', replica, code: 'CLOCK_SKEW' });
-      return;
-    }
-    if (object !== undefined) this.#existed ??= existed;
-    this.#step({ kind: 'value', replica, content });
+    if (isAhead(content, this.#core.clock.wallMs())) this.#step({ kind: 'failed', replica, code: 'CLOCK_SKEW' });
+    else this.#step({ kind: 'value', replica, content });
   }
 
   #step(event: GatherEvent): void {

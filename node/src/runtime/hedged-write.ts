@@ -4,7 +4,7 @@
  *
  * - each coordinator begins it within a given time of its sending or never, which it can tell however long the request was held up
  *   (transport/lateness.ts), and the second is asked when the first begins it no more;
- * - the second asks the primaries first whether the first has begun it (cluster/quorum/attempts.ts), and then finishes that;
+ * - the second asks the primaries first whether the first has begun it (cluster/versioning/attempt.ts), and then finishes that;
  * - what the first answers meanwhile is passed on only once the second has answered, or begins it no more: a write that the client sends next is
  *   later than both.
  *

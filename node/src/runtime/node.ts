@@ -8,7 +8,7 @@
 import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../base/errors.ts';
 import { beginBoot, bootSequence, endCleanly } from '../cluster/membership/boot.ts';
-import { Attempts } from '../cluster/quorum/attempts.ts';
+import { AttemptIds } from '../cluster/versioning/attempt.ts';
 import { primaries } from '../cluster/ring/preference.ts';
 import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import type { Listener } from '../env/network.ts';
@@ -282,7 +282,7 @@ export class CoterieNode implements KvNode {
         encoder: new HotEncoder(),
         hedging: new Hedging(),
         writeHedging: new Hedging(),
-        attempts: new Attempts(random.u32(), random.u32()),
+        attemptIds: new AttemptIds(random.u32(), random.u32()),
         pace,
         wheel: new TimerWheel(clock, TICK_MS),
         clock,

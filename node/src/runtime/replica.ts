@@ -10,11 +10,10 @@ import { CoterieError } from '../base/errors.ts';
 import { bucketOfDiskKey, partitionOfDiskKey, placeKey } from '../cluster/ring/token.ts';
 import { primaries } from '../cluster/ring/preference.ts';
 import { readDigest } from '../cluster/versioning/codec.ts';
-import { peekNewestDot } from '../cluster/versioning/peek.ts';
 import { type CoordinateMessage, decodeCoordinate, encodeCoordinateAnswer } from '../transport/messages/coordinate.ts';
 import { decodeHint, encodeHinted } from '../transport/messages/hint.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
-import { decodeAttemptedRequest, decodeReadRequest, decodeWriteRequest, encodeAttemptedReply } from '../transport/messages/replica.ts';
+import { decodeReadRequest, decodeWriteRequest } from '../transport/messages/replica.ts';
 import type { IncomingRequest } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
@@ -39,9 +38,6 @@ export class Replica {
     const { transport } = this.#core;
     transport.handle(MESSAGE.readValue, (request) => {
       this.admit(request, false, this.#readValue);
-    });
-    transport.handle(MESSAGE.readAttempted, (request) => {
-      this.admit(request, false, this.#readAttempted);
     });
     transport.handle(MESSAGE.readDigest, (request) => {
       this.admit(request, false, this.#readDigest);
@@ -85,30 +81,22 @@ export class Replica {
 
   readonly #readValue = (request: IncomingRequest, ended: () => void): void => {
     const { encoder, standing } = this.#core;
-    this.#read(request, ended, decodeReadRequest(request.payload), (bytes) => encoder.valueReply(bytes, standing.countsInReads()));
-  };
-
-  /** The second coordinator of a write asks whether the first has begun it. */
-  readonly #readAttempted = (request: IncomingRequest, ended: () => void): void => {
-    const { attempts, standing } = this.#core;
-    const { key, attempt } = decodeAttemptedRequest(request.payload);
-    // Looked up before the copy is read, which then holds what was found.
-    const existed = attempts.find(attempt);
-    this.#read(request, ended, key, (bytes) => encodeAttemptedReply(bytes, standing.countsInReads(), existed));
+    this.#read(request, ended, (bytes) => encoder.valueReply(bytes, standing.countsInReads()));
   };
 
   readonly #readDigest = (request: IncomingRequest, ended: () => void): void => {
     const { encoder, standing } = this.#core;
-    this.#read(request, ended, decodeReadRequest(request.payload), (bytes) => {
+    this.#read(request, ended, (bytes) => {
       const digest = bytes === undefined ? undefined : readDigest(bytes);
       return encoder.digestReply(digest, standing.countsInReads());
     });
   };
 
-  #read(request: IncomingRequest, ended: () => void, key: ByteString, encode: (bytes: Uint8Array | undefined) => Uint8Array): void {
+  #read(request: IncomingRequest, ended: () => void, encode: (bytes: Uint8Array | undefined) => Uint8Array): void {
     const { store, metrics } = this.#core;
     metrics.counts.replicaReads.add();
-    if (this.ownKey(request, ended, key) === undefined) return;
+    const key = this.ownKey(request, ended, decodeReadRequest(request.payload));
+    if (key === undefined) return;
     store.read(
       key,
       (bytes) => {
@@ -124,9 +112,9 @@ export class Replica {
   }
 
   readonly #write = (request: IncomingRequest, ended: () => void): void => {
-    const { topology, store, standing, encoder, metrics, attempts } = this.#core;
+    const { topology, store, standing, encoder, metrics } = this.#core;
     metrics.counts.replicaWrites.add();
-    const { key, object, generation, attempt, existed } = decodeWriteRequest(request.payload);
+    const { key, object, generation } = decodeWriteRequest(request.payload);
     if (this.ownKey(request, ended, key) === undefined) return;
     if (!standing.synchronised && generation > store.generations.of(partitionOfDiskKey(topology, key))) {
       // What this store has may be from before a collection, and then goes: nothing new may go with it.
@@ -135,14 +123,10 @@ export class Replica {
       ended();
       return;
     }
-    // The object is borrowed.
-    const dot = attempt === 0 ? undefined : peekNewestDot(object);
     store.merge(key, object, generation, (error) => {
       if (error?.code === 'GENERATION_STALE') metrics.counts.generationsRefused.add();
-      if (error === undefined) {
-        if (attempt !== 0) attempts.note(attempt, existed, dot);
-        request.reply(encoder.writeReply());
-      } else this.fail(request, error);
+      if (error === undefined) request.reply(encoder.writeReply());
+      else this.fail(request, error);
       ended();
     });
   };

@@ -32,7 +32,7 @@ export interface WriteCommand {
 
 /** A write at one of two coordinators (hedged-write.ts). */
 export interface Attempt {
-  /** Names the write (cluster/quorum/attempts.ts). */
+  /** Names the write (cluster/versioning/attempt.ts). */
   readonly id: number;
   /** Monotonic time after which it may not be begun any more. */
   readonly beginByMs: number;

@@ -16,7 +16,6 @@ import type { PartitionId } from '../base/ids.ts';
 import type { Timer } from '../env/clock.ts';
 import { Pending } from '../storage/engine.ts';
 import type { Entry } from '../storage/entry.ts';
-import { operationOfAttempt } from '../cluster/quorum/attempts.ts';
 import { overlapping } from '../cluster/quorum/legality.ts';
 import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import type { Content } from '../cluster/quorum/read.ts';
@@ -33,6 +32,7 @@ import {
 import { type Allocate, decodeObject, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
 import { type Context, decodeContext } from '../cluster/versioning/context.ts';
 import { type Dot, emptyObject, type KvObject, sameDot, type Sibling } from '../cluster/versioning/object.ts';
+import { operationOfAttempt } from '../cluster/versioning/attempt.ts';
 import { findOperation, operationOf } from '../cluster/versioning/operation.ts';
 import { type Applied, applyWrite, type Mutation, type Operation } from '../cluster/versioning/update.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
@@ -73,8 +73,6 @@ export class WriteOperation implements WriteOut {
   /** The dot of this write, once it has one. */
   #minted: Dot | undefined;
   #gathered: Gathered | undefined;
-  /** Of a write that another coordinator has begun, and that is in the copy here: whether the key existed before. */
-  #begunAs: boolean | undefined;
   #state: WriteState | undefined;
   #answer: ObjectWritten | undefined;
   /** Of the partition, when what the operation knows was read; 0 where it is not under way. */
@@ -137,7 +135,7 @@ export class WriteOperation implements WriteOut {
       if (command.context !== undefined) this.#context = decodeContext(command.context, place, CHECKSUM);
       if (command.operationId !== undefined) {
         this.#operation = policies.operation({ id: command.operationId, bodyHash: bodyHash(command) });
-      } else if (this.#secondOf !== undefined) this.#operation = operationOfAttempt(this.#secondOf);
+      } else if (command.attempt !== undefined) this.#operation = operationOfAttempt(command.attempt.id);
       this.#attempt();
     } catch (error) {
       this.#refuse(error);
@@ -231,20 +229,19 @@ export class WriteOperation implements WriteOut {
 
   /** Whether the copies of others must be had first; then it has asked for them. */
   #gatherFirst(object: KvObject, local: Uint8Array | undefined): boolean {
-    const { bucket, kind, keepTtl, replicas } = this.#command;
+    const { attempt, bucket, kind, keepTtl, replicas } = this.#command;
     const n = replicas.length;
     let need = 0;
     let thorough = false;
-    const attempt = this.#secondOf;
-    if (attempt !== undefined) {
-      this.#begunAs = this.#core.attempts.find(attempt);
-      if (this.#begunAs !== undefined && local !== undefined) return false;
-      // Nobody was told of the first: none of the copies must be had.
-      thorough = true;
-    } else if (this.#operation !== undefined && findOperation(object, this.#operation.id, this.#operation.bodyHash) === undefined) {
-      need = overlapping(n, bucket.W) - 1;
-      // Of a stand-in the primary is another store, which may still answer.
-      thorough = n > 1 || this.#standsIn;
+    if (this.#operation !== undefined && findOperation(object, this.#operation.id, this.#operation.bodyHash) === undefined) {
+      if (attempt === undefined) {
+        need = overlapping(n, bucket.W) - 1;
+        // Of a stand-in the primary is another store, which may still answer.
+        thorough = n > 1 || this.#standsIn;
+      } else {
+        // Nobody was told of the first attempt: none of the copies must be had.
+        thorough = attempt.second;
+      }
     }
     if (bucket.blindWrites === 'quorum' && this.#context === undefined) need = Math.max(need, bucket.R - 1);
     // What these answer depends on what is there, and this copy may have missed the latest.
@@ -271,9 +268,7 @@ export class WriteOperation implements WriteOut {
       thorough,
       expected,
       timeoutMs: this.#remainingMs(),
-      attempt,
-      done: ({ content, unanimous, generation, existed }) => {
-        this.#begunAs ??= existed;
+      done: (content, unanimous, generation) => {
         this.#generation = Math.min(this.#generation, generation);
         this.#gathered = { content, unanimous: unanimous && this.#truncation?.hintless === true ? expected : undefined };
         this.#again();
@@ -283,12 +278,6 @@ export class WriteOperation implements WriteOut {
       },
     }).start();
     return true;
-  }
-
-  /** The write, where another coordinator was asked for it before. */
-  get #secondOf(): number | undefined {
-    const { attempt } = this.#command;
-    return attempt?.second === true ? attempt.id : undefined;
   }
 
   #survey(local: Uint8Array | undefined): void {
@@ -301,15 +290,9 @@ export class WriteOperation implements WriteOut {
 
   /** @param stored this store's copy, where `local` may hold more */
   #apply(object: KvObject, local: Uint8Array | undefined, stored: Entry | Hinted | undefined): void {
-    const { attempts, clock, leases, limits, policies, metrics, standIn } = this.#core;
-    if (this.#begunAs !== undefined && local !== undefined) {
-      metrics.counts.writesFoundBegun.add();
-      this.#replicate(object, this.#begunAs, stored);
-      return;
-    }
+    const { clock, leases, limits, policies, metrics, standIn } = this.#core;
     const own = policies.ownCopy(local);
-    const held = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
-    const seen = this.#context === undefined ? held : attempts.recorded(held);
+    const seen = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
     const nowMs = clock.wallMs();
     const applied = applyWrite(seen, policies.mutation(this.#mutation(), seen, nowMs), {
       dot: () => {
@@ -329,7 +312,7 @@ export class WriteOperation implements WriteOut {
         this.#sink.succeed(this.#answerOf(applied.object, applied.existed, false));
         return;
       case 'repeated':
-        metrics.counts.operationsRepeated.add();
+        metrics.counts[this.#command.attempt === undefined ? 'operationsRepeated' : 'writesFoundBegun'].add();
         break;
       case 'applied':
         this.#warn(applied);
@@ -368,8 +351,8 @@ export class WriteOperation implements WriteOut {
 
   /** Hands the object to the engine and to the other primaries, and counts. */
   #replicate(object: KvObject, existed: boolean, stored: Entry | Hinted | undefined): void {
-    const { members, encoder, transport, topology, policies, attempts } = this.#core;
-    const { replicas, diskKey, w, attempt } = this.#command;
+    const { members, encoder, transport, topology, policies } = this.#core;
+    const { replicas, diskKey, w } = this.#command;
     const bytes = encodeObject(object, CHECKSUM, lend);
     const n = replicas.length;
     const own = this.#standsIn ? n + this.#slot : this.#slot;
@@ -386,12 +369,8 @@ export class WriteOperation implements WriteOut {
     // The engine refused it before any effect, and nobody else has it.
     if (said !== undefined && said !== 'stored' && said.outcome === 'none') throw said;
     this.#state = state;
-    // What another has begun was noted with it.
-    const begins = attempt !== undefined && this.#minted !== undefined;
-    if (begins) attempts.note(attempt.id, existed, this.#command.kind === 'put' ? this.#minted : undefined);
     if (this.#standIns !== undefined) this.#fallbackWritesOf(state, this.#standIns).start(bytes);
-    const payload =
-      n > 1 || this.#standsIn ? encoder.writeRequest(diskKey, bytes, this.#generation, begins ? attempt.id : 0, begins && existed) : bytes;
+    const payload = n > 1 || this.#standsIn ? encoder.writeRequest(diskKey, bytes, this.#generation) : bytes;
     const deadlineMs = Math.max(LEAST_REPLICATION_MS, this.#remainingMs());
     let down = 0;
     for (let replica = 0; replica < n; replica += 1) {

@@ -130,7 +130,7 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
       this.#send(member, this.#encode(UNNAMED), this);
       return;
     }
-    if (this.#id === 0) this.#id = this.#core.attempts.name();
+    if (this.#id === 0) this.#id = this.#core.attemptIds.next();
     const payload = this.#encode({ attempt: this.#id, beginWithinMs: FIRST_WITHIN_MS, second: false });
     this.#first = name;
     const hedged = new HedgedWrite(this.#core, this, this);

@@ -59,10 +59,16 @@ describe('a write whose coordinator is silent', () => {
     const key = cluster.keyOn(0);
     const [outside = -1] = cluster.others(key);
     const resume = pause(cluster, 0);
+    // What the others have made of the first write does not come to the one that was asked first.
+    for (const other of cluster.primaries(key)) {
+      if (other !== 0) cluster.network.block(cluster.hosts[other]?.name ?? '', cluster.hosts[0]?.name ?? '');
+    }
     await cluster.node(outside).put('default', key, bytes('one'), {}, {});
     await cluster.until(() => cluster.node(outside).cluster().members[0]?.state === 'avoided');
     await cluster.node(outside).put('default', key, bytes('two'), {}, {});
     resume();
+    await cluster.sleep(500);
+    cluster.heal();
     await cluster.sleep(2000);
     return texts(await cluster.node(outside).get('default', key, { r: 3 }));
   }
@@ -96,11 +102,9 @@ describe('a write whose coordinator is silent', () => {
           cluster.network.unblock(name(first), name(second));
           cluster.network.link(name(first), name(third)).blocked = true;
         }
-        const coordinated = count(cluster, second, 'coordinated');
         const { existed } = await cluster.node(outside).delete('default', key, {});
         expect(existed).toBe(true);
         expect(count(cluster, second, 'writesFoundBegun')).toBe(1);
-        expect(count(cluster, second, 'coordinated')).toBe(coordinated);
         cluster.heal();
         await cluster.sleep(2000);
         expect(texts(await cluster.node(outside).get('default', key, { r: 3 }))).toEqual([]);

@@ -52,13 +52,6 @@ describe('the encodings written by hand', () => {
         );
         const write = decodeWriteRequest(encoder.writeRequest(key, object, generation));
         expect([write.key, hex(write.object), write.generation]).toEqual([key, hex(object), generation]);
-        expect([write.attempt, write.existed]).toEqual([0, false]);
-        const attempt = 1 + generation * 2 ** 20;
-        const named = encoder.writeRequest(key, object, generation, attempt, counts);
-        expect(hex(named)).toBe(
-          hex(WriteRequest.encode({ key: bytes, object, generation, attempt, ...(counts ? { existed: true } : {}) }).finish()),
-        );
-        expect(decodeWriteRequest(named)).toMatchObject({ attempt, existed: counts });
         const flag = counts ? { counts } : {};
         expect(hex(encoder.valueReply(object, counts))).toBe(hex(ValueReply.encode({ found: true, ...flag, object }).finish()));
         const value = decodeValueReply(encoder.valueReply(object, counts));

@@ -227,7 +227,7 @@ export class History {
     const operation =
       step.operation === undefined
         ? undefined
-        : { id: String.fromCharCode(step.operation).repeat(16), bodyHash: String.fromCharCode(step.operation).repeat(8) };
+        : { id: String.fromCharCode(step.operation).repeat(16), bodyHash: String.fromCharCode(1 + step.operation).repeat(8) };
     const shared = { context: reader?.context, operation };
     const mutation: Mutation =
       step.body === 'put'

@@ -46,8 +46,8 @@ import {
 import { newestTime } from './newest.ts';
 import { AT_KIND, KIND_VALUE, REGISTER_HEADER_BYTES, REGISTER_MAGIC } from './register-layout.ts';
 import type { Actor, ClockEntry, Knowledge, KvObject, OperationRecord, Sibling, WriteOrder } from './object.ts';
-import { ACTOR_BYTES, BODY_HASH_BYTES, OPERATION_ID_BYTES, OPERATION_WINDOW_MS, compareOrder, covers } from './object.ts';
-import { compareRecords } from './operation.ts';
+import { ACTOR_BYTES, BODY_HASH_BYTES, OPERATION_ID_BYTES, compareOrder, covers } from './object.ts';
+import { compareRecords, Keeping } from './operation.ts';
 
 /** The expiry of the object as a whole: the last of its values' expiries; 0 when one never expires, or there is none. */
 export function objectExpiry(object: KvObject): number {
@@ -186,7 +186,7 @@ export function verifyChecksum(bytes: Uint8Array, checksum: Checksum): void {
   if (checksum(bytes.subarray(AT_CHECKED)) !== readU32(bytes, AT_CRC)) throw damaged('wrong checksum');
 }
 
-export function counterAt(bytes: Uint8Array, at: number): number {
+function counterAt(bytes: Uint8Array, at: number): number {
   const counter = readU64(bytes, at);
   if (counter > Number.MAX_SAFE_INTEGER) throw damaged('counter out of range');
   return counter;
@@ -269,6 +269,7 @@ function readOperations(bytes: Uint8Array, layout: Layout, table: ActorTable): O
   }
   const used = new Set<number>();
   const records: OperationRecord[] = [];
+  const keeping = new Keeping();
   for (let i = 0, at = layout.operationsAt; i < layout.operations; i += 1, at += OPERATION_BYTES) {
     const number = readU16(bytes, at + 38);
     const actor = actors[number];
@@ -287,7 +288,7 @@ function readOperations(bytes: Uint8Array, layout: Layout, table: ActorTable): O
     };
     const newer = records[i - 1];
     if (newer !== undefined && compareRecords(newer, record) >= 0) throw damaged('operations out of order');
-    if (record.ms < (records[0]?.ms ?? 0) - OPERATION_WINDOW_MS) throw damaged('operation out of its window');
+    if (!keeping.keeps(record)) throw damaged('operation out of its window');
     if (!covers(knowledge, record, record.ms)) throw damaged('operation outside the clock');
     records.push(record);
   }

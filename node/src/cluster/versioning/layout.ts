@@ -27,6 +27,7 @@
  */
 
 import { readU16 } from './fields.ts';
+import { MAX_ATTEMPTS } from './attempt.ts';
 import { ACTOR_BYTES, MAX_OPERATIONS } from './object.ts';
 
 /** 01 'k' 'v' 'o'. */
@@ -93,7 +94,7 @@ export function readLayout(bytes: Uint8Array): Layout | undefined {
   const flags = bytes[AT_FLAGS] ?? 0;
   const operations = bytes[AT_OPERATIONS] ?? 0;
   const extras = bytes[AT_EXTRAS] ?? 0;
-  if (flags > FLAG_FLOOR || operations > MAX_OPERATIONS || extras > operations) return undefined;
+  if (flags > FLAG_FLOOR || operations > MAX_OPERATIONS + MAX_ATTEMPTS || extras > operations) return undefined;
   const layout = layoutOf(readU16(bytes, AT_ACTORS), flags === FLAG_FLOOR, readU16(bytes, AT_SIBLINGS), extras, operations);
   return layout.valuesAt <= bytes.length ? layout : undefined;
 }

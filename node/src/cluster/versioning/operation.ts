@@ -1,9 +1,10 @@
 /**
  * Operation records: which client operation minted which dot, so that a retry through any coordinator finishes the same write.
  *
- * An object keeps the newest MAX_OPERATIONS records, none older than OPERATION_WINDOW_MS before its newest. Invariant: keeping is the same
- * before and after a union, `keep(keep(A) + B) = keep(A + B)`, so that merges associate: a record pushed out of A by 16 newer ones, or by
- * one newer by the window, is pushed out of every set that contains A.
+ * An object keeps the newest MAX_OPERATIONS records of clients' operation ids, none older than OPERATION_WINDOW_MS before the newest of them, and
+ * likewise MAX_ATTEMPTS of attempts within ATTEMPT_WINDOW_MS (attempt.ts). Invariant: keeping is the same before and after a union,
+ * `keep(keep(A) + B) = keep(A + B)`, so that merges associate: a record pushed out of A by newer ones of its kind is pushed out of every set that
+ * contains A.
  *
  * Two coordinators that did not know of each other may each mint a dot for one operation: *twins*, equal in id and body hash. A twin that
  * was replaced makes the operation as a whole replaced: the other twin is not shown and leaves at the next write. Of writes with a context every
@@ -11,6 +12,7 @@
  */
 
 import type { ByteString } from '../../base/bytes.ts';
+import { ATTEMPT_WINDOW_MS, isAttempt, MAX_ATTEMPTS } from './attempt.ts';
 import type { Dot, Knowledge, KvObject, OperationRecord, Sibling } from './object.ts';
 import { covers, MAX_OPERATIONS, OPERATION_WINDOW_MS, sameDot } from './object.ts';
 
@@ -19,24 +21,45 @@ export function compareRecords(a: OperationRecord, b: OperationRecord): number {
   return b.ms - a.ms || b.counter - a.counter || (a.actor > b.actor ? -1 : a.actor < b.actor ? 1 : 0);
 }
 
-/** The newest records of both. */
+/** Takes records from the newest on, and says which of them are kept. */
+export class Keeping {
+  /** Of clients' operation ids, and of attempts: how many were kept, and the time of the newest. */
+  #operations = 0;
+  #operationMs = 0;
+  #attempts = 0;
+  #attemptMs = 0;
+
+  keeps(record: OperationRecord): boolean {
+    const { ms } = record;
+    if (isAttempt(record)) {
+      if (this.#attempts === 0) this.#attemptMs = ms;
+      if (this.#attempts === MAX_ATTEMPTS || ms < this.#attemptMs - ATTEMPT_WINDOW_MS) return false;
+      this.#attempts += 1;
+      return true;
+    }
+    if (this.#operations === 0) this.#operationMs = ms;
+    if (this.#operations === MAX_OPERATIONS || ms < this.#operationMs - OPERATION_WINDOW_MS) return false;
+    this.#operations += 1;
+    return true;
+  }
+}
+
+/** The records of both that are kept. */
 export function mergeOperations(a: readonly OperationRecord[], b: readonly OperationRecord[]): readonly OperationRecord[] {
   if (b.length === 0) return a;
   if (a.length === 0) return b;
   const merged: OperationRecord[] = [];
-  let i = 0;
-  let j = 0;
-  while (merged.length < MAX_OPERATIONS) {
+  const keeping = new Keeping();
+  for (let i = 0, j = 0; ;) {
     const mine = a[i];
     const theirs = b[j];
     const order = mine === undefined ? 1 : theirs === undefined ? -1 : compareRecords(mine, theirs);
     const next = order < 0 || (order === 0 && mine?.replaced === true) ? mine : theirs;
-    if (next === undefined || next.ms < (merged[0] ?? next).ms - OPERATION_WINDOW_MS) break;
-    merged.push(next);
+    if (next === undefined) return merged;
     if (order <= 0) i += 1;
     if (order >= 0) j += 1;
+    if (keeping.keeps(next)) merged.push(next);
   }
-  return merged;
 }
 
 /** Whether merging `b` into `a` would change nothing. */

@@ -3,23 +3,11 @@
  * verified its blocks, and what comes from a peer goes through `decodeObject` or `reconcileEncoded`. Offsets are checked against the length.
  */
 
-import { readActor } from './actors.ts';
-import { counterAt, damaged } from './codec.ts';
+import { damaged } from './codec.ts';
 import { readU16, readU32, readU48 } from './fields.ts';
 import { NO_TIME } from './hlc.ts';
 import type { Layout } from './layout.ts';
-import {
-  AT_RECORD_FLAGS,
-  ENTRY_BYTES,
-  FLAG_BLIND,
-  FLAG_REPLACED,
-  HEADER_BYTES,
-  MAGIC,
-  OPERATION_BYTES,
-  ORDER_BYTES,
-  readLayout,
-} from './layout.ts';
-import type { Dot } from './object.ts';
+import { AT_RECORD_FLAGS, FLAG_BLIND, FLAG_REPLACED, MAGIC, OPERATION_BYTES, ORDER_BYTES, readLayout } from './layout.ts';
 import type { PresentedVersion } from './present.ts';
 import { isRegister, readValue } from './register-codec.ts';
 
@@ -62,15 +50,4 @@ export function peekVersion(bytes: Uint8Array): Peeked {
     time: { ms: readU48(bytes, at), logical: readU16(bytes, at + 6) },
   };
   return { kind: 'one', version };
-}
-
-/** The dot of the newest value in an encoded object; undefined where it holds none. Throws DATA_DAMAGED. */
-export function peekNewestDot(bytes: Uint8Array): Dot | undefined {
-  if (isRegister(bytes)) return undefined;
-  const layout = readLayout(bytes);
-  if (layout === undefined || readU32(bytes, 0) !== MAGIC) throw damaged('unknown format');
-  if (layout.siblings === 0) return undefined;
-  const number = readU16(bytes, layout.siblingsAt + 16);
-  if (number >= layout.actors) throw damaged('unknown actor');
-  return { actor: readActor(bytes, HEADER_BYTES + number * ENTRY_BYTES), counter: counterAt(bytes, layout.siblingsAt + 8) };
 }

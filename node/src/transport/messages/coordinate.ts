@@ -23,7 +23,7 @@ export interface CoordinateMessage {
   readonly operationId: ByteString | undefined;
   /** Fallbacks may be counted. */
   readonly sloppy: boolean;
-  /** The write's name while a second coordinator may be asked for it (cluster/quorum/attempts.ts); 0 where none is. */
+  /** The write's name while a second coordinator may be asked for it (cluster/versioning/attempt.ts); 0 where none is. */
   readonly attempt: number;
   /** Where it has a name, it is begun only within so many ms of its sending. */
   readonly beginWithinMs: number;

@@ -16,8 +16,6 @@ const BYTES_3 = 0x1a;
 const VARINT_1 = 0x08;
 const VARINT_2 = 0x10;
 const VARINT_3 = 0x18;
-const VARINT_4 = 0x20;
-const VARINT_5 = 0x28;
 
 const FIRST_BYTES = 16 * 1024;
 /** A tag, and a length below 2^32. */
@@ -34,20 +32,11 @@ export class HotEncoder {
     return buffer.subarray(0, putLatin1(buffer, 0, BYTES_1, key));
   }
 
-  /**
-   * WriteRequest.
-   *
-   * @param generation 1 to 2^32-1
-   * @param attempt the attempt at a client's write that made it, to 2^53-1; 0 for none
-   * @param existed whether the key existed before that
-   */
-  writeRequest(key: ByteString, object: Uint8Array, generation: number, attempt = 0, existed = false): Uint8Array {
-    const buffer = this.#room(5 * FIELD_HEAD + key.length + object.length);
-    let at = putBytes(buffer, putLatin1(buffer, 0, BYTES_1, key), BYTES_2, object);
-    at = putVarint(buffer, at, VARINT_3, generation);
-    if (attempt !== 0) at = putLong(buffer, at, VARINT_4, attempt);
-    if (existed) at = putTrue(buffer, at, VARINT_5);
-    return buffer.subarray(0, at);
+  /** WriteRequest. @param generation 1 to 2^32-1 */
+  writeRequest(key: ByteString, object: Uint8Array, generation: number): Uint8Array {
+    const buffer = this.#room(3 * FIELD_HEAD + key.length + object.length);
+    const at = putBytes(buffer, putLatin1(buffer, 0, BYTES_1, key), BYTES_2, object);
+    return buffer.subarray(0, putVarint(buffer, at, VARINT_3, generation));
   }
 
   /** ValueReply; `object` is undefined where the key was never written. */
@@ -95,20 +84,6 @@ function putVarint(buffer: Buffer, at: number, tag: number, value: number): numb
     buffer[position] = (rest & 0x7f) | 0x80;
     position += 1;
     rest >>>= 7;
-  }
-  buffer[position] = rest;
-  return position + 1;
-}
-
-/** A field whose value is above 32 bits, to 2^53-1. */
-function putLong(buffer: Buffer, at: number, tag: number, value: number): number {
-  buffer[at] = tag;
-  let position = at + 1;
-  let rest = value;
-  while (rest > 0x7f) {
-    buffer[position] = (rest % 0x80) | 0x80;
-    position += 1;
-    rest = Math.floor(rest / 0x80);
   }
   buffer[position] = rest;
   return position + 1;

@@ -9,7 +9,6 @@ export const MESSAGE = {
   copy: 21,
   notice: 22,
   gossip: 23,
-  readAttempted: 24,
   treeRoots: 32,
   treeNodes: 33,
   leafItems: 34,

@@ -1,13 +1,12 @@
 /** Decoding of the messages to and from one replica: reads of a value or a digest, and writes (proto/peer.proto). */
 
-import { type ByteString, fromByteString, toByteString } from '../../base/bytes.ts';
+import { type ByteString, toByteString } from '../../base/bytes.ts';
 import { CoterieError } from '../../base/errors.ts';
-import { coterie, decodeWire, u53 } from '../wire.ts';
+import { coterie, decodeWire } from '../wire.ts';
 
-const { AttemptedRequest, ReadRequest, ValueReply, DigestReply, WriteRequest } = coterie.peer;
+const { ReadRequest, ValueReply, DigestReply, WriteRequest } = coterie.peer;
 
 const DIGEST_BYTES = 8;
-const NOTHING = new Uint8Array(0);
 
 /** The disk key asked for. @throws CoterieError FRAME_INVALID */
 export function decodeReadRequest(payload: Uint8Array): ByteString {
@@ -24,28 +23,6 @@ export interface ReplicaValue {
 export function decodeValueReply(payload: Uint8Array): ReplicaValue {
   const message = decodeWire(ValueReply, payload);
   return { object: message.found ? message.object : undefined, counts: message.counts };
-}
-
-export function encodeAttemptedRequest(key: ByteString, attempt: number): Uint8Array {
-  return AttemptedRequest.encode({ key: fromByteString(key), attempt }).finish();
-}
-
-/** @throws CoterieError FRAME_INVALID */
-export function decodeAttemptedRequest(payload: Uint8Array): { readonly key: ByteString; readonly attempt: number } {
-  const message = decodeWire(AttemptedRequest, payload);
-  return { key: diskKey(message.key), attempt: u53(message.attempt, 'attempt') };
-}
-
-/** @param existed of a write that was begun: whether the key existed before; undefined where the replica does not know of it */
-export function encodeAttemptedReply(object: Uint8Array | undefined, counts: boolean, existed: boolean | undefined): Uint8Array {
-  const found = object !== undefined;
-  return ValueReply.encode({ found, counts, object: object ?? NOTHING, begun: existed !== undefined, existed: existed === true }).finish();
-}
-
-/** Whether the key existed before the write that was asked for; undefined where the replica does not know of it. @throws CoterieError FRAME_INVALID */
-export function decodeAttempted(payload: Uint8Array): boolean | undefined {
-  const { begun, existed } = decodeWire(ValueReply, payload);
-  return begun ? existed : undefined;
 }
 
 export interface ReplicaDigest {
@@ -68,16 +45,12 @@ export interface ReplicaWrite {
   readonly object: Uint8Array;
   /** Of the partition at the sender, when its operation began. */
   readonly generation: number;
-  /** The attempt at a client's write that made it, and whether the key existed before; 0 where no second coordinator is asked. */
-  readonly attempt: number;
-  readonly existed: boolean;
 }
 
 /** @throws CoterieError FRAME_INVALID */
 export function decodeWriteRequest(payload: Uint8Array): ReplicaWrite {
   const message = decodeWire(WriteRequest, payload);
-  const { key, object, generation, attempt, existed } = message;
-  return { key: diskKey(key), object, generation: madeUnder(generation), attempt: u53(attempt, 'attempt'), existed };
+  return { key: diskKey(message.key), object: message.object, generation: madeUnder(message.generation) };
 }
 
 /** The generation that a message names. One that names none is of a sender that knows of none, which is there only while all are at the first. */
