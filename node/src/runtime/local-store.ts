@@ -301,7 +301,9 @@ export class LocalStore {
     }
     this.#leases.touch();
     const policies = this.#policies;
-    const result = source === 'repair' ? policies.reconcileRepaired(local, bytes) : policies.reconcile(local, bytes);
+    let result = source === 'repair' ? policies.reconcileRepaired(local, bytes) : policies.reconcile(local, bytes);
+    // To what is new, what is collected here adds nothing: elsewhere its space may have been given back, and all are to have the same.
+    if (result.kind === 'store' && entry !== undefined && this.isCollected(key, entry)) result = policies.reconcile(undefined, bytes);
     if (result.kind === 'store') this.put(key, entry, result.bytes, result.header, done);
     else if (entry !== undefined && this.#reappears(key, entry, generation)) {
       this.put(key, entry, entry.value, readHeader(entry.value), done);

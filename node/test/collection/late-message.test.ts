@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 
-import { objectOf, type OneStore, opened, placed } from '../runtime/one-store.ts';
+import { objectOf, type OneStore, opened, OTHER, placed } from '../runtime/one-store.ts';
 
 const { diskKey, partition } = placed('key');
 
@@ -61,6 +61,17 @@ describe('a message of an older generation', () => {
     expect(await timeline.run(store.engine.get(diskKey))).toBeUndefined();
     expect(await merge(node, objectOf(1), 2)).toBe('GENERATION_STALE');
     expect(await timeline.run(store.engine.get(diskKey))).toBeUndefined();
+  });
+
+  test('adds nothing of what is collected to what is new, as where its space was given back', async () => {
+    const node = await opened();
+    const { store, timeline } = node;
+    expect(await merge(node, objectOf(2, false), 1)).toBe('done');
+    for (const to of [2, 3]) await timeline.run(store.generations.raise([{ partition, to }]));
+    await timeline.run(store.generations.seal([partition]));
+    await timeline.run(store.generations.collect([{ partition, floor: { generation: 3, expiredByMs: 0, sequence: 1 } }]));
+    expect(await merge(node, objectOf(1, true, OTHER), 3)).toBe('done');
+    expect((await timeline.run(store.engine.get(diskKey)))?.value).toEqual(Buffer.from(objectOf(1, true, OTHER)));
   });
 
   test('operations are counted under the generation that they began with', async () => {

@@ -6,7 +6,7 @@ import { bucketId, clusterId, memberName, storeId } from '../../src/base/ids.ts'
 import { type PlacedKey, placeKey } from '../../src/cluster/ring/token.ts';
 import { createTopology } from '../../src/cluster/ring/topology-create.ts';
 import { encodeObject } from '../../src/cluster/versioning/codec.ts';
-import { actorOf } from '../../src/cluster/versioning/object.ts';
+import { type Actor, actorOf } from '../../src/cluster/versioning/object.ts';
 import { openGenerations } from '../../src/runtime/collection/generations.ts';
 import { LocalStore } from '../../src/runtime/local-store.ts';
 import { SHIPPED_POLICIES } from '../../src/runtime/policies.ts';
@@ -34,15 +34,16 @@ const topology = createTopology({
   ],
 });
 const ACTOR = actorOf(storeId('0'.repeat(32)), 1);
+export const OTHER: Actor = actorOf(storeId('1'.repeat(32)), 1);
 
 /** Where a key lies. */
 export const placed = (key: string): PlacedKey => placeKey(topology, bucketId(0), key);
 
 /** The value written as event `counter`, or the tombstone of it. */
-export function objectOf(counter: number, live = true): Uint8Array {
+export function objectOf(counter: number, live = true, actor = ACTOR): Uint8Array {
   const time = { ms: counter, logical: 0 };
-  const sibling = { actor: ACTOR, counter, time, blind: false, edit: { ms: 0, logical: 0 }, expireAtMs: 0, value: new Uint8Array(20) };
-  const clock = [{ actor: ACTOR, counter, ms: counter }];
+  const sibling = { actor, counter, time, blind: false, edit: { ms: 0, logical: 0 }, expireAtMs: 0, value: new Uint8Array(20) };
+  const clock = [{ actor, counter, ms: counter }];
   return encodeObject({ clock, floorMs: 0, blindFloor: undefined, siblings: live ? [sibling] : [], operations: [] }, crc32);
 }
 
