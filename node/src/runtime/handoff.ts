@@ -213,7 +213,7 @@ export class Handoff {
         more = true;
         continue;
       }
-      const { refusal, short, again } = await this.#pass(backlog, target);
+      const { refusal, short, again } = await this.#pass(backlog, target, healthy);
       if (short) this.#short.set(at, healthy);
       else this.#short.delete(at);
       if (refusal !== undefined && LASTING.has(refusal)) this.#owe(backlog, `its primary refuses with ${refusal}`);
@@ -233,7 +233,8 @@ export class Handoff {
     return members.healthyBits(primaries(topology, partition));
   }
 
-  async #pass(backlog: Backlog, target: number): Promise<Pass> {
+  /** @param healthy the primaries that are, at its beginning */
+  async #pass(backlog: Backlog, target: number, healthy: number): Promise<Pass> {
     const { hints, clock, metrics, pace } = this.#parts;
     const { partition, slot } = backlog;
     let from: ByteString | undefined;
@@ -245,7 +246,7 @@ export class Handoff {
       const startMs = clock.monotonicMs();
       const page = await hints.page(partition, slot, from, PAGE_ENTRIES, PAGE_BYTES);
       damaged ||= page.damaged;
-      for (const { kind, refusal } of await Promise.all(page.hints.map((hint) => this.#deliver(hint, backlog)))) {
+      for (const { kind, refusal } of await Promise.all(page.hints.map((hint) => this.#deliver(hint, backlog, healthy)))) {
         short ||= kind === 'short';
         again ||= kind === 'again';
         if (refusal === undefined) continue;
@@ -265,8 +266,9 @@ export class Handoff {
   }
 
   /** Hands one hint off. */
-  async #deliver(hint: Hint, backlog: Backlog): Promise<Delivered> {
+  async #deliver(hint: Hint, backlog: Backlog, healthyBefore: number): Promise<Delivered> {
     const { hints, metrics } = this.#parts;
+    const healthy = this.#healthyOf(backlog);
     if (hints.isOutlived(hint)) {
       const dropped = await hints.drop(hint);
       if (dropped) metrics.counts.hintsOutlived.add();
@@ -287,10 +289,11 @@ export class Handoff {
           }, reject);
         },
         keep: (refusal, again) => {
-          resolve({ kind: refusal !== undefined ? 'refused' : again ? 'again' : 'short', refusal });
+          // With others than those of the pass it fell short of what they might confirm.
+          resolve({ kind: refusal !== undefined ? 'refused' : again || healthy !== healthyBefore ? 'again' : 'short', refusal });
         },
       };
-      deliveryStep(state, { kind: 'start', healthy: this.#healthyOf(backlog) }, out);
+      deliveryStep(state, { kind: 'start', healthy }, out);
     });
   }
 
