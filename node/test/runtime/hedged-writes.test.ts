@@ -65,7 +65,7 @@ describe('a write whose coordinator is silent', () => {
     }
     await cluster.node(outside).put('default', key, bytes('one'), {}, {});
     await cluster.until(() => cluster.node(outside).cluster().members[0]?.state === 'avoided');
-    await cluster.node(outside).put('default', key, bytes('two'), {}, {});
+    await cluster.node(outside).put('default', key, bytes('two'), {}, { quorum: 'strict' });
     resume();
     await cluster.sleep(500);
     cluster.heal();
