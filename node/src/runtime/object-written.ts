@@ -3,6 +3,7 @@
 import { type Context, contextOf, encodeContext } from '../cluster/versioning/context.ts';
 import type { KvObject, Sibling } from '../cluster/versioning/object.ts';
 import { isExpired, isReplaced, present } from '../cluster/versioning/present.ts';
+import { TOKENS } from './client-tokens.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import type { WriteAnswer, WriteCommand } from './write-command.ts';
 
@@ -44,6 +45,6 @@ export class ObjectWritten implements WriteAnswer {
     if (this.#knowledge === undefined) return undefined;
     const { bucket, key } = this.#command;
     const place = { clusterId: this.#core.topology.clusterId, bucketId: bucket.id, key };
-    return encodeContext(this.#knowledge, place, CHECKSUM);
+    return encodeContext(this.#knowledge, place, CHECKSUM, TOKENS);
   }
 }

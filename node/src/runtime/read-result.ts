@@ -9,6 +9,7 @@ import { NO_TIME } from '../cluster/versioning/hlc.ts';
 import { peekVersion } from '../cluster/versioning/peek.ts';
 import { isExpired, present, type PresentedVersion } from '../cluster/versioning/present.ts';
 import { readValue } from '../cluster/versioning/register-codec.ts';
+import { TOKENS } from './client-tokens.ts';
 import type { ReadResult } from './kv.ts';
 
 const NOTHING: readonly PresentedVersion[] = [];
@@ -61,7 +62,7 @@ export class ObjectRead implements ReadResult {
   get context(): Uint8Array {
     if (this.#context === undefined) {
       const place = { clusterId: this.#topology.clusterId, bucketId: this.#bucket.id, key: this.#key };
-      this.#context = tokenOf(this.#bytes, place, this.#checksum);
+      this.#context = tokenOf(this.#bytes, place, this.#checksum, TOKENS);
     }
     return this.#context;
   }

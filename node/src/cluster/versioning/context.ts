@@ -19,7 +19,7 @@ import type { Checksum, Hash64 } from '../../base/hash.ts';
 import { halfSipHash64 } from '../../base/hash.ts';
 import type { ClusterId } from '../../base/ids.ts';
 import { readActor } from './actors.ts';
-import { decodeObject } from './codec.ts';
+import { type Allocate, decodeObject } from './codec.ts';
 import { readU16, readU32, readU48, readU64, writeU16, writeU32, writeU48, writeU64 } from './fields.ts';
 import { AT_FLOOR_MS, ENTRY_BYTES, FLAG_BLIND, HEADER_BYTES, MAGIC, ORDER_BYTES, readLayout } from './layout.ts';
 import type { ClockEntry, Knowledge, KvObject, WriteOrder } from './object.ts';
@@ -49,6 +49,7 @@ const CRC_BYTES = 4;
 const MAX_ENTRIES = 4096;
 const KEY = { k0: 0x636f6e74, k1: 0x65787431 } as const;
 const scratch: Hash64 = { hi: 0, lo: 0 };
+const allocateFresh: Allocate = (size) => new Uint8Array(size);
 
 /** What a client that is shown `object` has seen. */
 export function contextOf(object: KvObject): Context {
@@ -61,11 +62,15 @@ function bind(place: ContextPlace): Hash64 {
   return halfSipHash64(KEY, place.clusterId + bucket + place.key, scratch);
 }
 
-/** The token of `context` for `place`. */
-export function encodeContext(context: Context, place: ContextPlace, checksum: Checksum): Uint8Array {
+/**
+ * The token of `context` for `place`.
+ *
+ * @param allocate gives zeros
+ */
+export function encodeContext(context: Context, place: ContextPlace, checksum: Checksum, allocate: Allocate = allocateFresh): Uint8Array {
   const { clock, floorMs, blindFloor } = context;
   const end = AT_ENTRIES + clock.length * ENTRY_BYTES;
-  const token = new Uint8Array(end + CRC_BYTES);
+  const token = allocate(end + CRC_BYTES);
   token[0] = VERSION;
   const { hi, lo } = bind(place);
   writeU32(token, AT_BINDING, hi);
@@ -97,9 +102,10 @@ function tableIsClock(bytes: Uint8Array, actors: number): boolean {
  * The token of what a client has seen to whom the encoded object in `bytes` is shown. A single blind value, the common case, is copied field by
  * field, without decoding; as in peek.ts, the checksum is not verified then.
  *
+ * @param allocate gives zeros
  * @throws CoterieError DATA_DAMAGED
  */
-export function tokenOf(bytes: Uint8Array, place: ContextPlace, checksum: Checksum): Uint8Array {
+export function tokenOf(bytes: Uint8Array, place: ContextPlace, checksum: Checksum, allocate: Allocate = allocateFresh): Uint8Array {
   const layout = readLayout(bytes);
   const plain =
     layout?.siblings === 1 &&
@@ -108,10 +114,10 @@ export function tokenOf(bytes: Uint8Array, place: ContextPlace, checksum: Checks
     !layout.hasFloor &&
     readU16(bytes, layout.siblingsAt + 16) < layout.actors &&
     tableIsClock(bytes, layout.actors);
-  if (!plain) return encodeContext(contextOf(decodeObject(bytes, checksum)), place, checksum);
+  if (!plain) return encodeContext(contextOf(decodeObject(bytes, checksum)), place, checksum, allocate);
   const { actors, siblingsAt, floorAt } = layout;
   const end = AT_ENTRIES + actors * ENTRY_BYTES;
-  const token = new Uint8Array(end + CRC_BYTES);
+  const token = allocate(end + CRC_BYTES);
   token[0] = VERSION;
   const { hi, lo } = bind(place);
   writeU32(token, AT_BINDING, hi);
