@@ -182,7 +182,7 @@ export async function recover(vfs: Vfs, directory: string, pool: SlabPool): Prom
     const { memtables, sequence } = replay(segments, flushedSequence, pool);
     const needed = new Set(memtables.map(({ log }) => log));
     for (const number of logs) if (!needed.has(number)) await vfs.unlink(`${directory}/${logName(number)}`);
-    const tornBytes = segments.reduce((sum, segment) => sum + (segment.torn ? segment.bytes.length - segment.end : 0), 0);
+    const tornBytes = segments.reduce((sum, segment) => sum + segment.tornBytes, 0);
     return { lock, state, nextNumber, memtables, sequence, tornBytes };
   } catch (error) {
     await lock.release().catch(() => undefined);

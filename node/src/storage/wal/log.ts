@@ -23,6 +23,7 @@ import type { FsyncPolicy } from '../options.ts';
 import { logName } from '../sstable/table-meta.ts';
 import { FRAME_HEAD_BYTES } from './frame.ts';
 import { type Acknowledge, Segment } from './segment.ts';
+import { release, reserve } from './reserve.ts';
 import { encodeSegmentHeader, SEGMENT_HEAD_BYTES } from './segment-header.ts';
 import { WritePace } from './write-pace.ts';
 
@@ -135,6 +136,7 @@ export class Log {
       if (segment.waiting.length > 0) this.#owner.acknowledge(segment.waiting, error);
       segment.waiting = [];
       await segment.syncing;
+      await release(segment);
       await segment.file?.close().catch(() => undefined);
       segment.memtable.release();
     }
@@ -209,8 +211,10 @@ export class Log {
     }
     if (!segment.broken) {
       try {
-        if (sync) await this.#sync(segment);
-        else this.#syncLater();
+        if (sync) {
+          await reserve(segment);
+          await this.#sync(segment);
+        } else this.#syncLater();
         return true;
       } catch {
         segment.broken = true;
@@ -330,6 +334,7 @@ export class Log {
     }
     segment.file = file;
     segment.position = SEGMENT_HEAD_BYTES;
+    segment.reserved = 0;
     segment.synced = 0;
     segment.slab = 0;
     segment.offset = 0;
@@ -396,7 +401,13 @@ export class Log {
     await segment.syncing;
     const old = segment.file;
     const oldNumber = segment.number;
-    const had = { position: segment.position, synced: segment.synced, slab: segment.slab, offset: segment.offset };
+    const had = {
+      position: segment.position,
+      reserved: segment.reserved,
+      synced: segment.synced,
+      slab: segment.slab,
+      offset: segment.offset,
+    };
     // Frames made from now on speak of the new file.
     segment.synced = 0;
     this.rewrites += 1;

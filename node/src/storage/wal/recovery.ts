@@ -24,6 +24,8 @@ export interface ReadSegment {
   readonly end: number;
   /** Bytes follow that do not pass. */
   readonly torn: boolean;
+  /** How many, without the zeros at their end: room that was never written. */
+  readonly tornBytes: number;
 }
 
 export type Replay =
@@ -79,7 +81,9 @@ export async function readSegment(vfs: Vfs, directory: string, number: number): 
     }
   }
   if (proven > end) throw damagedFile(name, end, 'a frame that was synced does not pass its checksum');
-  return { number, header, bytes, frames, end, torn };
+  let used = bytes.length;
+  while (used > end && bytes[used - 1] === 0) used -= 1;
+  return { number, header, bytes, frames, end, torn, tornBytes: used - end };
 }
 
 /** What a frame did; `undefined` for a mark. @throws CoterieError DATA_DAMAGED for a frame that passes its checksum and makes no sense */

@@ -24,6 +24,8 @@ export class Segment {
   waiting: Acknowledge[] = [];
   /** Bytes of the file written, 0 before it exists. */
   position = 0;
+  /** Where zeros end that were written ahead, if they reach beyond `position`. */
+  reserved = 0;
   file: VfsFile | undefined;
   /** A sync or write failed: only a rewrite to a new file helps. */
   broken = false;
