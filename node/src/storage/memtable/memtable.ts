@@ -77,6 +77,8 @@ export class Memtable {
   readonly #hash: KeyHash = { h1: 0, h2: 0 };
   /** Indexed by slab number; a large slab takes one place for each SLAB_BYTES of it, each viewing the rest. */
   readonly #views: SlabView[] = [];
+  /** Of all slabs, whole. */
+  #slabBytes = 0;
   #current: SlabView | undefined;
   #currentNumber = 0;
   #leases = 1;
@@ -98,17 +100,11 @@ export class Memtable {
     return this.records === 0;
   }
 
-  get slabBytes(): number {
-    let bytes = 0;
-    for (const slab of this.slabs) bytes += slab.bytes.length;
-    return bytes;
-  }
-
   /** Slabs in use and index, in bytes: what counts against the budget. */
   get bytes(): number {
-    const last = this.slabs.at(-1);
+    const last = this.#current?.slab;
     if (last === undefined) return this.indexBytes;
-    return this.slabBytes - last.bytes.length + last.used + this.indexBytes;
+    return this.#slabBytes - last.bytes.length + last.used + this.indexBytes;
   }
 
   /** Keeps the memory until the matching `release`. */
@@ -121,6 +117,7 @@ export class Memtable {
     if (this.#leases > 0) return;
     this.#pool.giveBack(this.slabs);
     this.slabs.length = 0;
+    this.#slabBytes = 0;
     this.#views.length = 0;
     this.#current = undefined;
     this.#index.clear();
@@ -339,6 +336,7 @@ export class Memtable {
     }
     const slab = this.#pool.take(length);
     this.slabs.push(slab);
+    this.#slabBytes += slab.bytes.length;
     const number = this.#views.length;
     for (let at = 0; at < slab.bytes.length; at += SLAB_BYTES) {
       this.#views.push(
