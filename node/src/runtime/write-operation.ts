@@ -29,7 +29,7 @@ import {
   type WriteState,
   writeStep,
 } from '../cluster/quorum/write.ts';
-import { type Allocate, decodeObject, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
+import { type Allocate, decodeObject, decodeReplaced, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
 import { type Context, decodeContext } from '../cluster/versioning/context.ts';
 import { type Dot, emptyObject, type KvObject, sameDot, type Sibling } from '../cluster/versioning/object.ts';
 import { operationOfAttempt } from '../cluster/versioning/attempt.ts';
@@ -208,7 +208,8 @@ export class WriteOperation implements WriteOut {
       this.#await(leases.renew());
       return;
     }
-    const object = local === undefined ? emptyObject() : decodeObject(local, CHECKSUM);
+    const replaces = this.#context === undefined && this.#command.kind !== 'expire';
+    const object = local === undefined ? emptyObject() : (replaces ? decodeReplaced : decodeObject)(local, CHECKSUM);
     if (this.#gathered === undefined && this.#gatherFirst(object, local)) return;
     this.#apply(object, local, found);
   }

@@ -6,7 +6,7 @@ import { describe, expect, test } from '@jest/globals';
 import { toHex } from '../../src/base/bytes.ts';
 import { crc32 as plainCrc32, halfSipHash64, halfSipHash64Bytes } from '../../src/base/hash.ts';
 import { storeId } from '../../src/base/ids.ts';
-import { decodeObject, encodeObject, readDigest, readHeader } from '../../src/cluster/versioning/codec.ts';
+import { decodeObject, decodeReplaced, encodeObject, readDigest, readHeader } from '../../src/cluster/versioning/codec.ts';
 import { writeDigest } from '../../src/cluster/versioning/digest.ts';
 import { writeU32 } from '../../src/cluster/versioning/fields.ts';
 import { AT_CHECKED, AT_CRC, ENTRY_BYTES, FLAG_BLIND, HEADER_BYTES, ORDER_BYTES, readLayout } from '../../src/cluster/versioning/layout.ts';
@@ -203,6 +203,30 @@ describe('damage', () => {
       expect(() => decodeObject(bytes.subarray(0, at), crc32)).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
     }
     expect(() => decodeObject(Uint8Array.from([...bytes, 0]), crc32)).toThrow(expect.objectContaining({ code: 'DATA_DAMAGED' }));
+  });
+
+  test('of a value that is replaced does not matter, of anything that is kept it does', () => {
+    const written = (counter: number, value: string): KvObject => {
+      const order = { actor: B, counter, time: { ms: T + counter, logical: 0 } };
+      const sibling = { ...order, blind: true, edit: NONE, expireAtMs: 0, value: bytesOf(value) };
+      return { clock: [{ actor: B, counter, ms: T + counter }], floorMs: 0, blindFloor: order, siblings: [sibling], operations: [] };
+    };
+    const flipped = (bytes: Uint8Array, at: number): Uint8Array =>
+      bytes.map((byte, index) => (index === (at + bytes.length) % bytes.length ? byte ^ 1 : byte));
+    const older = encodeObject(written(1, 'older'), crc32);
+    const newer = encodeObject(written(2, 'newer'), crc32);
+    const blotted = flipped(older, -1);
+    expect(reconcileEncoded(blotted, newer, crc32)).toMatchObject({ kind: 'store', bytes: newer });
+    expect(decodeReplaced(blotted, crc32).clock).toEqual(decodeObject(older, crc32).clock);
+    expect(codeOf(() => reconcileEncoded(flipped(newer, -1), older, crc32))).toBe('DATA_DAMAGED');
+    expect(codeOf(() => reconcileEncoded(older, flipped(newer, -1), crc32))).toBe('DATA_DAMAGED');
+    expect(codeOf(() => decodeReplaced(flipped(encodeObject(FULL, crc32), -1), crc32))).toBe('DATA_DAMAGED');
+    // The clock, and all else that a write looks at; the checksum itself is all that nobody asks for.
+    for (let at = 0; at < HEADER_BYTES + ENTRY_BYTES + ORDER_BYTES; at += 1) {
+      if (at >= AT_CRC && at < AT_CRC + 4) continue;
+      expect([at, codeOf(() => reconcileEncoded(flipped(older, at), newer, crc32))]).toEqual([at, 'DATA_DAMAGED']);
+      expect([at, codeOf(() => decodeReplaced(flipped(older, at), crc32))]).toEqual([at, 'DATA_DAMAGED']);
+    }
   });
 
   test('is also what breaks an invariant of objects, however sound its checksum and digest', () => {

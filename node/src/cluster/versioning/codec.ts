@@ -320,7 +320,19 @@ export function decodeObject(bytes: Uint8Array, checksum: Checksum): KvObject {
 }
 
 /**
- * The object in `bytes`, which `verifyChecksum` has passed. Its values are views into `bytes`.
+ * The object in `bytes`, of which a write will keep neither values nor, unchecked, operation records: what it does keep, the clock, has a digest of
+ * its own, so that the values, the better part of it, need not be read.
+ *
+ * @throws CoterieError DATA_DAMAGED
+ */
+export function decodeReplaced(bytes: Uint8Array, checksum: Checksum): KvObject {
+  if (bytes[AT_OPERATIONS] !== 0) verifyChecksum(bytes, checksum);
+  return decodeVerified(bytes);
+}
+
+/**
+ * The object in `bytes`, which `verifyChecksum` has passed, or of which nothing is kept that the digest does not cover (`decodeReplaced`). Its values
+ * are views into `bytes`.
  *
  * @throws CoterieError DATA_DAMAGED
  */

@@ -5,7 +5,7 @@
 
 import type { Checksum } from '../../base/hash.ts';
 import type { ObjectHeader } from './codec.ts';
-import { decodeObject, decodeVerified, encodeObject, readHeader, verifyChecksum } from './codec.ts';
+import { decodeVerified, encodeObject, readHeader, verifyChecksum } from './codec.ts';
 import { readU32 } from './fields.ts';
 import { AT_DIGEST, AT_OPERATIONS, HEADER_BYTES } from './layout.ts';
 import { absorbs, merge } from './merge.ts';
@@ -40,9 +40,12 @@ export function reconcileEncoded(local: Uint8Array | undefined, incoming: Uint8A
   if (local !== undefined && isSameAtSight(local, incoming)) return KEEP;
   const theirs = decodeVerified(incoming);
   if (local === undefined) return { kind: 'store', bytes: incoming, header: readHeader(incoming) };
-  const mine = decodeObject(local, checksum);
-  if (absorbs(theirs, mine)) return absorbs(mine, theirs) ? KEEP : { kind: 'store', bytes: incoming, header: readHeader(incoming) };
-  if (absorbs(mine, theirs)) return KEEP;
+  const mine = decodeVerified(local);
+  const brings = !absorbs(mine, theirs);
+  // Of a copy that is replaced nothing is kept: its clock has a digest of its own, and its values, the better part of it, need not be read.
+  if (brings && absorbs(theirs, mine)) return { kind: 'store', bytes: incoming, header: readHeader(incoming) };
+  verifyChecksum(local, checksum);
+  if (!brings) return KEEP;
   const bytes = encodeObject(merge(mine, theirs), checksum);
   return { kind: 'store', bytes, header: readHeader(bytes) };
 }
