@@ -9,7 +9,8 @@
  *   later than both.
  *
  * Where the first has begun it and nobody who answers knows, the second makes it once more, in the place of the first: later than that, and before
- * anybody was told of it. For a blind write that is the same write.
+ * anybody was told of it. For a blind write that is the same write. Their clocks may differ: so the router says up to which time the first may date
+ * it, and from which on the second; a first one that would date it later refuses, and is asked again without a second.
  *
  * Invariants: the sink ends once; the second is asked at most once; a failure has outcome `none` only if both coordinators said so.
  */

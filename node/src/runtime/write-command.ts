@@ -38,6 +38,8 @@ export interface Attempt {
   readonly beginByMs: number;
   /** Another coordinator was asked before, and may have begun it. */
   readonly second: boolean;
+  /** The first gives it no later a hybrid time than this, and the second a later one: whatever their clocks, what is made twice is made in their order. */
+  readonly latestMs: number;
 }
 
 /** What a write answers, at its coordinator or from it. */

@@ -31,6 +31,7 @@ import {
 } from '../cluster/quorum/write.ts';
 import { type Allocate, decodeObject, decodeReplaced, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
 import { type Context, decodeContext } from '../cluster/versioning/context.ts';
+import { MAX_LOGICAL } from '../cluster/versioning/hlc.ts';
 import { type Dot, emptyObject, type KvObject, sameDot, type Sibling } from '../cluster/versioning/object.ts';
 import { operationOfAttempt } from '../cluster/versioning/attempt.ts';
 import { findOperation, operationOf } from '../cluster/versioning/operation.ts';
@@ -204,6 +205,9 @@ export class WriteOperation implements WriteOut {
     if (local !== undefined && !leases.observe(readHeader(local).newest)) {
       throw new CoterieError('CLOCK_SKEW', 'the key holds times too far ahead of this node’s clock', { outcome: 'none' });
     }
+    if (this.#command.attempt?.second === true && !leases.observe({ ms: this.#command.attempt.latestMs, logical: MAX_LOGICAL })) {
+      throw new CoterieError('CLOCK_SKEW', 'the first coordinator’s time may be too far ahead of this node’s clock', { outcome: 'none' });
+    }
     if (!leases.ready()) {
       this.#await(leases.renew());
       return;
@@ -319,11 +323,17 @@ export class WriteOperation implements WriteOut {
         this.#warn(applied);
         break;
     }
-    // Read after the time that the write has: what another coordinator has made of it since is then the later.
-    const beginByMs = this.#command.attempt?.beginByMs;
-    if (beginByMs !== undefined && !policies.begins(clock.monotonicMs() > beginByMs)) {
-      metrics.counts.writesTooLate.add();
-      throw new CoterieError('CANCELLED', 'the write came so late that another coordinator may have it', { outcome: 'none' });
+    const { attempt } = this.#command;
+    if (attempt !== undefined) {
+      // Read after the time that the write has: what another coordinator has made of it since is then the later, if clocks agree.
+      const isLate = clock.monotonicMs() > attempt.beginByMs;
+      const isAhead = this.#minted !== undefined && !attempt.second && (applied.object.blindFloor?.time.ms ?? 0) > attempt.latestMs;
+      if (!policies.begins(isLate || isAhead)) {
+        if (isLate) metrics.counts.writesTooLate.add();
+        throw isLate
+          ? new CoterieError('CANCELLED', 'the write came so late that another coordinator may have it', { outcome: 'none' })
+          : new CoterieError('CLOCK_SKEW', 'the write would be later than what another coordinator may make of it', { outcome: 'none' });
+      }
     }
     metrics.counts.coordinated.add();
     if (this.#standsIn) metrics.counts.stoodIn.add();

@@ -34,7 +34,7 @@ export const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 export const DOUBTFUL: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['PEER_UNREACHABLE', 'CLOSED', 'CANCELLED', 'TIMEOUT', 'INTERNAL']);
 
 /** No second coordinator is asked. */
-export const UNNAMED = { attempt: 0, beginWithinMs: 0, second: false } as const;
+export const UNNAMED = { attempt: 0, beginWithinMs: 0, second: false, latestMs: 0 } as const;
 
 /** The position of the lowest bit of a mask that has one. */
 function lowestBit(mask: number): number {
@@ -60,6 +60,8 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
   #first = '';
   /** Names the write once a second coordinator may be asked for it. */
   #id = 0;
+  /** The latest time that the first coordinator may give it. */
+  #latestMs = 0;
 
   constructor(core: NodeCore, command: WriteCommand, sink: Sink<WriteAnswer>) {
     this.#core = core;
@@ -123,17 +125,30 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
   }
 
   #forward(member: number): void {
-    const { members, transport } = this.#core;
+    const { members, transport, clock, leases, writeHedging } = this.#core;
     const name = members.nameOf(member);
-    const unseenMs = canBeHedged(this.#command) ? transport.unseenMs(name) : Infinity;
+    const fits = canBeHedged(this.#command) && writeHedging.fits(name, clock.monotonicMs());
+    const unseenMs = fits ? transport.unseenMs(name) : Infinity;
     if (unseenMs === Infinity) {
       this.#send(member, this.#encode(UNNAMED), this);
       return;
     }
     if (this.#id === 0) this.#id = this.#core.attemptIds.next();
-    const payload = this.#encode({ attempt: this.#id, beginWithinMs: FIRST_WITHIN_MS, second: false });
+    this.#latestMs = Math.max(clock.wallMs(), leases.latestMs) + Math.ceil(FIRST_WITHIN_MS + unseenMs);
+    const payload = this.#encode({ attempt: this.#id, beginWithinMs: FIRST_WITHIN_MS, second: false, latestMs: this.#latestMs });
     this.#first = name;
-    const hedged = new HedgedWrite(this.#core, this, this);
+    const hedged = new HedgedWrite(this.#core, this, {
+      succeed: (answer) => {
+        this.succeed(answer);
+      },
+      fail: (error) => {
+        // Its clock is ahead of this node's: what it makes of the write could not be told from what a second one does.
+        if (error.code === 'CLOCK_SKEW' && error.outcome === 'none') {
+          writeHedging.setUnfit(name, clock.monotonicMs());
+          this.#send(member, this.#encode(UNNAMED), this);
+        } else this.fail(error);
+      },
+    });
     this.#send(member, payload, hedged);
     hedged.begin(unseenMs);
   }
@@ -155,10 +170,14 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
     if (unseenMs === Infinity) return undefined;
     this.#tried |= 1 << position;
     if (own) {
-      const attempt: Attempt = { id: this.#id, beginByMs: clock.monotonicMs() + SECOND_WITHIN_MS, second: true };
+      const attempt: Attempt = { id: this.#id, beginByMs: clock.monotonicMs() + SECOND_WITHIN_MS, second: true, latestMs: this.#latestMs };
       new WriteOperation(this.#core, { ...this.#present(), attempt }, sink).start();
     } else {
-      this.#send(member, this.#encode({ attempt: this.#id, beginWithinMs: SECOND_WITHIN_MS, second: true }), sink);
+      this.#send(
+        member,
+        this.#encode({ attempt: this.#id, beginWithinMs: SECOND_WITHIN_MS, second: true, latestMs: this.#latestMs }),
+        sink,
+      );
     }
     return unseenMs;
   }
@@ -172,7 +191,7 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
   }
 
   /** The command as it goes to a coordinator; what was sent before holds its bytes. */
-  #encode(attempt: Pick<CoordinateMessage, 'attempt' | 'beginWithinMs' | 'second'>): Uint8Array {
+  #encode(attempt: Pick<CoordinateMessage, 'attempt' | 'beginWithinMs' | 'second' | 'latestMs'>): Uint8Array {
     const { bucket, key, kind, expireAtMs, keepTtl, w, operationId, sloppy } = this.#command;
     // An own attempt that failed at once has not made the bytes its own; what was sent is.
     const { value, context } = this.#payload === undefined ? (this.#operation?.command ?? this.#command) : this.#present();

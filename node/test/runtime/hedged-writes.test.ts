@@ -41,6 +41,17 @@ describe('a write whose coordinator is silent', () => {
     }),
   );
 
+  test('is not made elsewhere where its clock is ahead: it says so once, and then makes it alone', () =>
+    scenario(FIVE, async (cluster) => {
+      await cluster.start();
+      const key = cluster.keyOn(0);
+      const [outside = -1] = cluster.others(key);
+      cluster.clock(0).offsetUs += 300_000;
+      for (const value of ['one', 'two', 'three']) await cluster.node(outside).put('default', key, bytes(value), {}, {});
+      expect(texts(await cluster.node(outside).get('default', key, { r: 3 }))).toEqual(['three']);
+      expect([count(cluster, 0, 'coordinated'), count(cluster, outside, 'forwards')]).toEqual([3, 4]);
+    }));
+
   test('is made elsewhere however many there are: what is silent is not only slow', () =>
     scenario(FIVE, async (cluster) => {
       await cluster.start();

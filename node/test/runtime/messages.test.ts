@@ -99,6 +99,7 @@ describe('the other messages', () => {
       attempt: 2 ** 53 - 1,
       beginWithinMs: 25,
       second: true,
+      latestMs: 1_700_000_000_000,
     };
     expect(decodeCoordinate(encodeCoordinate(command))).toEqual(command);
     const bare = {
@@ -112,6 +113,7 @@ describe('the other messages', () => {
       attempt: 0,
       beginWithinMs: 0,
       second: false,
+      latestMs: 0,
     };
     expect(decodeCoordinate(encodeCoordinate(bare))).toEqual(bare);
     for (const flag of [true, false]) {

@@ -29,6 +29,8 @@ export interface CoordinateMessage {
   readonly beginWithinMs: number;
   /** Another coordinator was asked before, and may have begun it. */
   readonly second: boolean;
+  /** Where it has a name: the first coordinator gives it no later a hybrid time than this, and the second a later one. */
+  readonly latestMs: number;
 }
 
 export interface CoordinateAnswer {
@@ -64,6 +66,7 @@ export function encodeCoordinate(message: CoordinateMessage): Uint8Array {
     attempt: message.attempt,
     beginWithinMs: message.beginWithinMs,
     second: message.second,
+    latestMs: message.latestMs,
   }).finish();
 }
 
@@ -86,6 +89,7 @@ export function decodeCoordinate(payload: Uint8Array): CoordinateMessage {
     attempt: u53(message.attempt, 'attempt'),
     beginWithinMs: message.beginWithinMs,
     second: message.second,
+    latestMs: u53(message.latestMs, 'latest_ms'),
   };
 }
 
