@@ -7,6 +7,7 @@
  */
 
 import type { ByteString } from '../../base/bytes.ts';
+import { readU32 } from './fields.ts';
 import type { OperationRecord } from './object.ts';
 import type { Operation } from './update.ts';
 
@@ -37,9 +38,16 @@ export class AttemptIds {
 
 /** The write of that name as an operation. */
 export function operationOfAttempt(id: number): Operation {
-  let bytes = '';
-  for (let rest = id; bytes.length < 8; rest = Math.floor(rest / 256)) bytes = String.fromCharCode(rest % 256) + bytes;
-  return { id: ID_PREFIX + bytes, bodyHash: NO_BODY };
+  const high = Math.floor(id / TWO_32);
+  const low = id >>> 0;
+  const first = String.fromCharCode(high >>> 24, (high >>> 16) & 0xff, (high >>> 8) & 0xff, high & 0xff);
+  const last = String.fromCharCode(low >>> 24, (low >>> 16) & 0xff, (low >>> 8) & 0xff, low & 0xff);
+  return { id: ID_PREFIX + first + last, bodyHash: NO_BODY };
+}
+
+/** The body hash at `at` in an encoded record, if it is that of attempts. Every forwarded write is recorded so: no string is made for it. */
+export function attemptBodyAt(bytes: Uint8Array, at: number): ByteString | undefined {
+  return readU32(bytes, at) === 0 && readU32(bytes, at + 4) === 0 ? NO_BODY : undefined;
 }
 
 /** Whether a record is of such a write, and not of a client's operation id. */

@@ -3,8 +3,8 @@
  * has expired.
  */
 
-import { ATTEMPT_WINDOW_MS } from './attempt.ts';
-import { readU32, readU48 } from './fields.ts';
+import { ATTEMPT_WINDOW_MS, attemptBodyAt } from './attempt.ts';
+import { readU48 } from './fields.ts';
 import { AT_OPERATIONS, OPERATION_BYTES, readLayout } from './layout.ts';
 import { BODY_HASH_BYTES, OPERATION_ID_BYTES, OPERATION_WINDOW_MS } from './object.ts';
 
@@ -18,8 +18,7 @@ export function rememberedUntilMs(bytes: Uint8Array): number {
   if (layout === undefined) return 0;
   let untilMs = 0;
   for (let i = 0, at = layout.operationsAt; i < count; i += 1, at += OPERATION_BYTES) {
-    // No client's body has that hash: attempt.ts.
-    const isAttempt = readU32(bytes, at + OPERATION_ID_BYTES) === 0 && readU32(bytes, at + OPERATION_ID_BYTES + 4) === 0;
+    const isAttempt = attemptBodyAt(bytes, at + OPERATION_ID_BYTES) !== undefined;
     untilMs = Math.max(untilMs, readU48(bytes, at + MS_IN_RECORD) + (isAttempt ? ATTEMPT_WINDOW_MS : OPERATION_WINDOW_MS));
   }
   return untilMs;
