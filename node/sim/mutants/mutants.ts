@@ -14,7 +14,6 @@
  * | retry makes a second dot | siblings |
  * | truncation makes false siblings | siblings |
  * | blank replica counted in R | quorum-overlap |
- * | late attempt carried out | survival |
  * | shed after effect | refusals |
  * | torn tail accepted | disk-answers |
  * | one-observer DOWN | two-observers |
@@ -134,7 +133,6 @@ export const MUTANTS: readonly Mutant[] = [
   { name: 'rumour counted as a probe', checker: 'two-observers', seams: byPolicy({ accuses: () => true }) },
   { name: 'clock jump accepted', checker: 'clock-bound', seams: byPolicy({ mostAheadMs: () => Infinity }) },
   { name: 'blank replica counted in R', checker: 'quorum-overlap', seams: byPolicy({ counts: () => true }) },
-  { name: 'late attempt carried out', checker: 'survival', seams: byPolicy({ begins: () => true }) },
   {
     name: 'shed after effect',
     checker: 'refusals',

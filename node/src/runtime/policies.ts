@@ -13,7 +13,7 @@
  * - `bootActor`: "restored store keeps its actor" answers `before` on a restored disk. "dot reused after amnesia" answers an actor that a store had before it lost its disk (say, epoch 0 and counter 0 every time).
  *   For a wiped disk the store id matters too: `newStoreId` then answers one that depends on the slot only; and with `coordinates` answering true
  *   the store does not wait for its peers' word.
- * - `begins`: "late attempt carried out" answers true.
+ * - `begins`: a late attempt is carried out where it answers true (test/runtime/hedged-writes.test.ts; among the mutants it would be too rare).
  * - `shed`: "shed after effect" begins the operation, whose client has been told that it was refused.
  * - `counts`: "blank replica counted in R" answers true.
  * - `reconcileRepaired`: "repair overwrites instead of merging" answers the incoming bytes.
