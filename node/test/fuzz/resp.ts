@@ -137,7 +137,7 @@ async function fuzzBytes(count: number, random: SeededRandom): Promise<object> {
 /** Any bytes through real sockets. */
 async function fuzzSockets(count: number, random: SeededRandom): Promise<object> {
   const inputs = new RespInputs(random);
-  const drive = new RespDrive();
+  const drive = new RespDrive({ soon: (fn) => void setImmediate(fn) });
   const network = new NodeNetwork();
   const listener = await network.listen({ host: '127.0.0.1', port: 0 }, (connection) => drive.server.accept(connection));
   const { port } = listener.address;

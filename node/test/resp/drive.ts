@@ -11,6 +11,8 @@ export interface DriveOptions extends MapNodeOptions {
   readonly credentials?: readonly Credential[];
   readonly resp?: Partial<RespLimits>;
   readonly node?: MapNode;
+  /** For a server on real sockets; by default later turns are those of `settle`. */
+  readonly soon?: (fn: () => void) => void;
 }
 
 export const sameBytes: ConstantTimeEqual = (a, b) => Buffer.compare(a, b) === 0;
@@ -37,9 +39,11 @@ export class RespDrive {
       facts: { version: '0.1.0', processId: 1, memoryBytes: () => 1 },
       log,
       metrics: this.metrics,
-      soon: (fn) => {
-        this.#due.push(fn);
-      },
+      soon:
+        options.soon ??
+        ((fn) => {
+          this.#due.push(fn);
+        }),
     });
   }
 
