@@ -139,6 +139,20 @@ describe('anti-entropy', () => {
       expect(await failure(() => cluster.node(0).repair({ first: 5, last: 4 }))).toBe('REQUEST_INVALID');
     }));
 
+  test('goes on with a member that was DOWN as soon as that is found UP', () =>
+    scenario({ nodes: 3, n: 3, options: ON_REQUEST }, async (cluster) => {
+      await cluster.start();
+      await fill(cluster, 'v');
+      cluster.kill(1);
+      await cluster.until(() => [0, 2].every((at) => cluster.node(at).cluster().members[1]?.state === 'down'));
+      cluster.node(0).repair({});
+      await cluster.until(() => repairs(cluster, 0).members.find(({ name }) => name === 'node-3')?.owed === 0);
+      expect(repairs(cluster, 0).owed).toBeGreaterThan(0);
+      await cluster.boot(1);
+      await cluster.until(() => cluster.node(0).cluster().members[1]?.state === 'connected');
+      await cluster.until(() => repairs(cluster, 0).owed === 0, 5000);
+    }));
+
   test('keeps what it owes while a member is away', () =>
     scenario({ nodes: 3, n: 3, options: ON_REQUEST }, async (cluster) => {
       await cluster.start();

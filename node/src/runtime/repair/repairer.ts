@@ -45,7 +45,8 @@ export class Repairer {
   readonly #trees: LocalTrees;
   readonly #timings: RepairTimings;
   readonly #busy = new Set<number>();
-  readonly #reachable = new Set<number>();
+  /** Members that can be asked. */
+  readonly #there = new Set<number>();
   readonly #lastMs = new Map<number, number>();
   #refilling = false;
   /** How many more sources the lost range at hand waits for. */
@@ -130,11 +131,10 @@ export class Repairer {
   advance(): void {
     if (this.#stopped) return;
     this.#refill();
-    const { standing, members } = this.#core;
-    if (!standing.sound) return;
+    if (!this.#core.standing.sound) return;
     for (const member of this.debts.neighbours) {
       if (this.#busy.size >= MEMBERS_AT_ONCE) return;
-      if (this.debts.owedTo(member) === 0 || this.#busy.has(member) || !members.isReachable(member) || members.isDown(member)) continue;
+      if (this.debts.owedTo(member) === 0 || this.#busy.has(member) || !this.#isThere(member)) continue;
       void this.#compareWith(member);
     }
   }
@@ -145,18 +145,24 @@ export class Repairer {
   }
 
   #memberChanged(member: number): void {
-    const reachable = this.#core.members.isReachable(member);
-    if (reachable === this.#reachable.has(member) || member === this.#core.members.self) return;
-    if (!reachable) {
-      this.#reachable.delete(member);
+    const isThere = this.#isThere(member);
+    if (isThere === this.#there.has(member) || member === this.#core.members.self) return;
+    if (!isThere) {
+      this.#there.delete(member);
       return;
     }
-    this.#reachable.add(member);
+    this.#there.add(member);
     // It was away, or this store was: what it missed is not known.
     if (this.#timings.everyMs > 0 && this.debts.asks(member)) this.debts.oweAll(member);
     this.#core.clock.soon(() => {
       this.advance();
     });
+  }
+
+  /** One that was DOWN is first reached again, and then found UP. */
+  #isThere(member: number): boolean {
+    const { members } = this.#core;
+    return members.isReachable(member) && !members.isDown(member);
   }
 
   #roundLater(): void {
