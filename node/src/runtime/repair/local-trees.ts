@@ -64,6 +64,8 @@ export class LocalTrees implements Follower {
   readonly #sealed = new Map<number, TreeCheckpoint>();
   /** The checkpoint of a flush under way. */
   #writing: Promise<void> = Promise.resolve();
+  /** The scan under way. */
+  #scanning: Promise<void> = Promise.resolve();
   #engine: Engine | undefined;
   /** What the start found is in the trees: from here on a copy of them can be trusted. */
   #settled = false;
@@ -260,8 +262,17 @@ export class LocalTrees implements Follower {
     });
   }
 
-  /** Computes leaves by reading their range; false where that failed. */
-  async #scan(partition: PartitionId, first: number, last: number): Promise<boolean> {
+  /** Computes leaves by reading their range, one range after the other: two at once would both put right what both found wrong. False where it failed. */
+  #scan(partition: PartitionId, first: number, last: number): Promise<boolean> {
+    const scanned = this.#scanning.then(() => this.#scanNow(partition, first, last));
+    this.#scanning = scanned.then(
+      () => undefined,
+      () => undefined,
+    );
+    return scanned;
+  }
+
+  async #scanNow(partition: PartitionId, first: number, last: number): Promise<boolean> {
     const engine = this.#engine;
     if (engine === undefined || this.#stopped) return false;
     const { trees } = this;
