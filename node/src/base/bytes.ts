@@ -17,6 +17,20 @@ export function toByteString(bytes: Uint8Array, from = 0, to: number = bytes.len
   return text;
 }
 
+/** The 8 bytes of two words, the higher first. */
+export function byteStringOf64(hi: number, lo: number): ByteString {
+  return String.fromCharCode(
+    hi >>> 24,
+    (hi >>> 16) & 0xff,
+    (hi >>> 8) & 0xff,
+    hi & 0xff,
+    lo >>> 24,
+    (lo >>> 16) & 0xff,
+    (lo >>> 8) & 0xff,
+    lo & 0xff,
+  );
+}
+
 export function fromByteString(text: ByteString): Uint8Array {
   const bytes = new Uint8Array(text.length);
   writeByteString(text, bytes, 0);

@@ -1,7 +1,7 @@
 /** A client's write, checked and placed, on its way to its coordinator. */
 
 import type { ByteString } from '../base/bytes.ts';
-import { toByteString } from '../base/bytes.ts';
+import { byteStringOf64, toByteString } from '../base/bytes.ts';
 import { halfSipHash64Bytes, type Hash64 } from '../base/hash.ts';
 import { CoterieError } from '../base/errors.ts';
 import type { BucketDefinition } from '../cluster/ring/topology.ts';
@@ -73,27 +73,18 @@ const KIND_BYTE: Readonly<Record<CoordinateKind, string>> = { put: 'p', delete: 
  * each attempt, so that two attempts of one write seldom agree on it.
  */
 export function bodyHash(command: WriteCommand): ByteString {
-  const value = halfSipHash64Bytes(KEY, command.value, 0, command.value.length, scratch);
-  const first = hashBytes(value);
+  const first = hashOf(command.value);
   const { context } = command;
-  const second = context === undefined ? '' : hashBytes(halfSipHash64Bytes(KEY, context, 0, context.length, scratch));
+  const second = context === undefined ? '' : hashOf(context);
   const text = KIND_BYTE[command.kind] + first + second;
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i);
-  return hashBytes(halfSipHash64Bytes(KEY, bytes, 0, bytes.length, scratch));
+  return hashOf(bytes);
 }
 
-function hashBytes({ hi, lo }: Hash64): ByteString {
-  return String.fromCharCode(
-    hi >>> 24,
-    (hi >>> 16) & 0xff,
-    (hi >>> 8) & 0xff,
-    hi & 0xff,
-    lo >>> 24,
-    (lo >>> 16) & 0xff,
-    (lo >>> 8) & 0xff,
-    lo & 0xff,
-  );
+function hashOf(bytes: Uint8Array): ByteString {
+  const { hi, lo } = halfSipHash64Bytes(KEY, bytes, 0, bytes.length, scratch);
+  return byteStringOf64(hi, lo);
 }
 
 /** The client's operation id as a byte string. @throws CoterieError OPERATION_ID_INVALID */

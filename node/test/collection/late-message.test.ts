@@ -14,6 +14,17 @@ function merge({ store, timeline }: OneStore, object: Uint8Array, generation: nu
   );
 }
 
+/** A store that has a tombstone which is collected, and still lies on its disk. */
+async function withCollected(): Promise<OneStore> {
+  const node = await opened();
+  const { store, timeline } = node;
+  expect(await merge(node, objectOf(2, false), 1)).toBe('done');
+  for (const to of [2, 3]) await timeline.run(store.generations.raise([{ partition, to }]));
+  await timeline.run(store.generations.seal([partition]));
+  await timeline.run(store.generations.collect([{ partition, floor: { generation: 3, expiredByMs: 0, sequence: 1 } }]));
+  return node;
+}
+
 describe('a message of an older generation', () => {
   test('is admitted until the partition is sealed, and refused from then on, without an effect', async () => {
     const node = await opened();
@@ -45,12 +56,8 @@ describe('a message of an older generation', () => {
   });
 
   test('brings nothing back, while an entry that is collected is taken for absent', async () => {
-    const node = await opened();
+    const node = await withCollected();
     const { store, timeline } = node;
-    expect(await merge(node, objectOf(2, false), 1)).toBe('done');
-    for (const to of [2, 3]) await timeline.run(store.generations.raise([{ partition, to }]));
-    await timeline.run(store.generations.seal([partition]));
-    await timeline.run(store.generations.collect([{ partition, floor: { generation: 3, expiredByMs: 0, sequence: 1 } }]));
     expect(store.tryGet(diskKey)).toBeUndefined();
     expect(store.tryGetHeld(diskKey)).toMatchObject({ kind: 'tombstone', gcTag: 1 });
     // The tombstone once more, from a replica that has yet to collect it: it is there, so it stays collected.
@@ -64,12 +71,8 @@ describe('a message of an older generation', () => {
   });
 
   test('adds nothing of what is collected to what is new, as where its space was given back', async () => {
-    const node = await opened();
+    const node = await withCollected();
     const { store, timeline } = node;
-    expect(await merge(node, objectOf(2, false), 1)).toBe('done');
-    for (const to of [2, 3]) await timeline.run(store.generations.raise([{ partition, to }]));
-    await timeline.run(store.generations.seal([partition]));
-    await timeline.run(store.generations.collect([{ partition, floor: { generation: 3, expiredByMs: 0, sequence: 1 } }]));
     expect(await merge(node, objectOf(1, true, OTHER), 3)).toBe('done');
     expect((await timeline.run(store.engine.get(diskKey)))?.value).toEqual(Buffer.from(objectOf(1, true, OTHER)));
   });

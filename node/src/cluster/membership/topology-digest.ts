@@ -1,6 +1,6 @@
 /** What two nodes must agree on about the topology before they talk: everything but where the members listen. */
 
-import { type ByteString, fromByteString } from '../../base/bytes.ts';
+import { type ByteString, byteStringOf64, fromByteString } from '../../base/bytes.ts';
 import { halfSipHash64Bytes } from '../../base/hash.ts';
 import type { Topology } from '../ring/topology.ts';
 
@@ -15,8 +15,5 @@ export function topologyDigest(topology: Topology): ByteString {
   const text = JSON.stringify([clusterId, epoch, N, Q, tokenHash, tokenSeed, definitions, members, partitions]);
   const bytes = fromByteString(text);
   const { hi, lo } = halfSipHash64Bytes(KEY, bytes, 0, bytes.length, { hi: 0, lo: 0 });
-  return String.fromCharCode(
-    ...[24, 16, 8, 0].map((shift) => (hi >>> shift) & 0xff),
-    ...[24, 16, 8, 0].map((shift) => (lo >>> shift) & 0xff),
-  );
+  return byteStringOf64(hi, lo);
 }

@@ -8,7 +8,7 @@
  * Seed, hash and Q never change in a cluster's life: every key would be lost from sight.
  */
 
-import type { ByteString } from '../../base/bytes.ts';
+import { type ByteString, byteStringOf64 } from '../../base/bytes.ts';
 import type { Hash64, HashKey } from '../../base/hash.ts';
 import { halfSipHash64 } from '../../base/hash.ts';
 import type { BucketId, PartitionId } from '../../base/ids.ts';
@@ -55,17 +55,7 @@ export function placeKey(
   const { key: hashKey, bits } = topology.tokenSpace;
   const named = String.fromCharCode(bucket >>> 8, bucket & 0xff) + key;
   const { hi, lo } = halfSipHash64(hashKey, named, hash);
-  into.diskKey =
-    String.fromCharCode(
-      hi >>> 24,
-      (hi >>> 16) & 0xff,
-      (hi >>> 8) & 0xff,
-      hi & 0xff,
-      lo >>> 24,
-      (lo >>> 16) & 0xff,
-      (lo >>> 8) & 0xff,
-      lo & 0xff,
-    ) + named;
+  into.diskKey = byteStringOf64(hi, lo) + named;
   into.partition = partitionOfHigh(hi, bits);
   return into;
 }

@@ -6,7 +6,7 @@
  * A client may come back with its id after minutes. These records are of use only while two coordinators may be under way.
  */
 
-import type { ByteString } from '../../base/bytes.ts';
+import { type ByteString, byteStringOf64 } from '../../base/bytes.ts';
 import { readU32 } from './fields.ts';
 import type { OperationRecord } from './object.ts';
 import type { Operation } from './update.ts';
@@ -38,11 +38,7 @@ export class AttemptIds {
 
 /** The write of that name as an operation. */
 export function operationOfAttempt(id: number): Operation {
-  const high = Math.floor(id / TWO_32);
-  const low = id >>> 0;
-  const first = String.fromCharCode(high >>> 24, (high >>> 16) & 0xff, (high >>> 8) & 0xff, high & 0xff);
-  const last = String.fromCharCode(low >>> 24, (low >>> 16) & 0xff, (low >>> 8) & 0xff, low & 0xff);
-  return { id: ID_PREFIX + first + last, bodyHash: NO_BODY };
+  return { id: ID_PREFIX + byteStringOf64(Math.floor(id / TWO_32), id >>> 0), bodyHash: NO_BODY };
 }
 
 /** The body hash at `at` in an encoded record, if it is that of attempts. Every forwarded write is recorded so: no string is made for it. */

@@ -5,7 +5,7 @@
  *     counts are known to be there.
  */
 
-import { type ByteString, toByteString, writeByteString } from '../../base/bytes.ts';
+import { type ByteString, byteStringOf64, toByteString, writeByteString } from '../../base/bytes.ts';
 import { CoterieError, invariant } from '../../base/errors.ts';
 import type { Checksum } from '../../base/hash.ts';
 import { readActor } from './actors.ts';
@@ -260,22 +260,8 @@ function readSiblings(bytes: Uint8Array, layout: Layout, table: ActorTable): Sib
 
 /** The 16 bytes of an operation id: nearly every write has one, and the general way costs several times as much. */
 function operationIdAt(bytes: Uint8Array, at: number): ByteString {
-  return idHalfAt(bytes, at) + idHalfAt(bytes, at + 8);
-}
-
-function idHalfAt(bytes: Uint8Array, at: number): ByteString {
-  const high = readU32(bytes, at);
-  const low = readU32(bytes, at + 4);
-  return String.fromCharCode(
-    high >>> 24,
-    (high >>> 16) & 0xff,
-    (high >>> 8) & 0xff,
-    high & 0xff,
-    low >>> 24,
-    (low >>> 16) & 0xff,
-    (low >>> 8) & 0xff,
-    low & 0xff,
-  );
+  const first = byteStringOf64(readU32(bytes, at), readU32(bytes, at + 4));
+  return first + byteStringOf64(readU32(bytes, at + 8), readU32(bytes, at + 12));
 }
 
 function readOperations(bytes: Uint8Array, layout: Layout, table: ActorTable): OperationRecord[] {

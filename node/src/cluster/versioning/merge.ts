@@ -93,13 +93,7 @@ export function higherOrder(a: WriteOrder | undefined, b: WriteOrder | undefined
 export function merge(a: KvObject, b: KvObject): KvObject {
   const { clock, floorMs } = mergeKnowledge(a, b);
   const blindFloor = higherOrder(a.blindFloor, b.blindFloor);
-  return {
-    clock,
-    floorMs,
-    blindFloor,
-    siblings: mergeSiblings(a, b, blindFloor),
-    operations: mergeOperations(a.operations, b.operations),
-  };
+  return { clock, floorMs, blindFloor, siblings: mergeSiblings(a, b, blindFloor), operations: mergeOperations(a.operations, b.operations) };
 }
 
 /** Whether `a`'s state is at most `b`'s, operation records aside: merging `a` into `b` would change nothing else. */

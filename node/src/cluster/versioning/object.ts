@@ -16,6 +16,10 @@
  *   3. `blindFloor` is the highest order of any blind write or blind delete ever seen. A blind sibling below it is dead; so at most one
  *      blind sibling lives, and it is the floor itself.
  *   4. `operations` are what is kept of the records, newest first (operation.ts).
+ *
+ * EXPIRE and PERSIST change no value: they raise a register (edit time, expiry) on the live dot, which is part of its state "live"; the
+ * higher edit wins. A value thus keeps its dot and time through them: they never outrank a newer value, never revive one that a
+ * concurrent write replaced, and a context read before still covers it. They mint a dot of their own, born dead, only to raise the clock.
  */
 
 import type { ByteString } from '../../base/bytes.ts';

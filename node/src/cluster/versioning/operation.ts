@@ -21,26 +21,33 @@ export function compareRecords(a: OperationRecord, b: OperationRecord): number {
   return b.ms - a.ms || b.counter - a.counter || (a.actor > b.actor ? -1 : a.actor < b.actor ? 1 : 0);
 }
 
+/** Of one kind of records: the newest `most`, none older than `windowMs` before the newest. */
+class NewestOf {
+  readonly #most: number;
+  readonly #windowMs: number;
+  #kept = 0;
+  #newestMs = 0;
+
+  constructor(most: number, windowMs: number) {
+    this.#most = most;
+    this.#windowMs = windowMs;
+  }
+
+  keeps(ms: number): boolean {
+    if (this.#kept === 0) this.#newestMs = ms;
+    if (this.#kept === this.#most || ms < this.#newestMs - this.#windowMs) return false;
+    this.#kept += 1;
+    return true;
+  }
+}
+
 /** Takes records from the newest on, and says which of them are kept. */
 export class Keeping {
-  /** Of clients' operation ids, and of attempts: how many were kept, and the time of the newest. */
-  #operations = 0;
-  #operationMs = 0;
-  #attempts = 0;
-  #attemptMs = 0;
+  readonly #operations = new NewestOf(MAX_OPERATIONS, OPERATION_WINDOW_MS);
+  readonly #attempts = new NewestOf(MAX_ATTEMPTS, ATTEMPT_WINDOW_MS);
 
   keeps(record: OperationRecord): boolean {
-    const { ms } = record;
-    if (isAttempt(record)) {
-      if (this.#attempts === 0) this.#attemptMs = ms;
-      if (this.#attempts === MAX_ATTEMPTS || ms < this.#attemptMs - ATTEMPT_WINDOW_MS) return false;
-      this.#attempts += 1;
-      return true;
-    }
-    if (this.#operations === 0) this.#operationMs = ms;
-    if (this.#operations === MAX_OPERATIONS || ms < this.#operationMs - OPERATION_WINDOW_MS) return false;
-    this.#operations += 1;
-    return true;
+    return (isAttempt(record) ? this.#attempts : this.#operations).keeps(record.ms);
   }
 }
 
