@@ -30,6 +30,8 @@ export interface GatherQuestion {
   readonly need: number;
   /** Wait for all that can be asked, for a while. */
   readonly thorough: boolean;
+  /** Primaries that are not waited for even then, as bits by position. */
+  readonly silent: number;
   /** The digest of the own copy. */
   readonly expected: ByteString;
   readonly timeoutMs: number;
@@ -54,6 +56,7 @@ export class GatherOperation implements GatherOut {
       n,
       need: question.need,
       thorough: question.thorough,
+      silent: question.silent,
       others: (2 ** n - 1) & ~(1 << question.own),
       expected: question.expected,
       merge: (a, b) => mergeContents(core.policies, a, b),

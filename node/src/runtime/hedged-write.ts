@@ -4,7 +4,8 @@
  *
  * - each coordinator begins it within a given time of its sending or never, which it can tell however long the request was held up
  *   (transport/lateness.ts), and the second is asked when the first begins it no more;
- * - the second asks the primaries first whether the first has begun it (cluster/versioning/attempt.ts), and then finishes that;
+ * - the second asks the primaries first whether the first has begun it (cluster/versioning/attempt.ts), and then finishes that; where the first is
+ *   silent altogether, it does not wait for it;
  * - what the first answers meanwhile is passed on only once the second has answered, or begins it no more: a write that the client sends next is
  *   later than both.
  *
@@ -27,6 +28,9 @@ export const FIRST_WITHIN_MS = 25;
 export const SECOND_WITHIN_MS = 200;
 /** A coordinator that is only slow is given so many times the 95th percentile, so that what may be spent on slow ones is there for the slowest. */
 const SLOW = 2;
+/** Writes are not hedged where they take so long that a second coordinator is of no use, or it would be too late for their records. */
+const LATEST_MS = 500;
+const MOST_UNSEEN_MS = 200;
 /** For clocks that do not run alike, in ms, beside what the transport allows for. */
 const MARGIN_MS = 2;
 
@@ -35,14 +39,26 @@ export function canBeHedged({ kind, context, keepTtl, operationId }: WriteComman
   return kind !== 'expire' && context === undefined && !keepTtl && operationId === undefined;
 }
 
+/**
+ * After what time a second coordinator is asked, in ms; undefined where none is.
+ *
+ * @param p95Ms what 95% of such writes take no longer than, @param unseenMs by how much a request to the first may be late without its noticing
+ */
+export function hedgeAfterMs(p95Ms: number, unseenMs: number): number | undefined {
+  const afterMs = Math.max(SLOW * p95Ms, FIRST_WITHIN_MS + unseenMs + MARGIN_MS);
+  return afterMs <= LATEST_MS && unseenMs <= MOST_UNSEEN_MS ? afterMs : undefined;
+}
+
 /** Who knows the coordinators. */
 export interface Coordinators {
   /** When the first was last heard of, on the monotonic clock. */
   heardMs(): number;
   /** What is left of the client's time, in ms. */
   leftMs(): number;
-  /** Asks a second coordinator, and answers by how much that request may be late unseen, in ms; undefined where there is none to ask. */
-  askSecond(sink: Sink<WriteAnswer>): number | undefined;
+  /** By how much a request to a second coordinator may be late unseen, in ms; undefined where there is none to ask. */
+  findSecond(): number | undefined;
+  /** Asks the one that was found. @param silent the first answers nobody */
+  askSecond(sink: Sink<WriteAnswer>, silent: boolean): void;
 }
 
 export class HedgedWrite {
@@ -71,15 +87,14 @@ export class HedgedWrite {
     this.#sink = sink;
   }
 
-  /** The first has just been asked. @param unseenMs by how much that request may be late without its noticing, in ms */
-  begin(unseenMs: number): void {
+  /** The first has just been asked. @param afterMs until the second is, in ms: `hedgeAfterMs` */
+  begin(afterMs: number): void {
     const { clock, wheel, writeHedging } = this.#core;
     writeHedging.began();
     this.#sentMs = clock.monotonicMs();
-    const delayMs = Math.max(SLOW * writeHedging.delayMs, FIRST_WITHIN_MS + unseenMs + MARGIN_MS);
-    this.#dueMs = this.#sentMs + delayMs;
-    this.#timer = wheel.after(delayMs, () => {
-      this.#askSecond();
+    this.#dueMs = this.#sentMs + afterMs;
+    this.#timer = wheel.after(afterMs, () => {
+      this.#secondDue();
     });
   }
 
@@ -101,27 +116,25 @@ export class HedgedWrite {
     return this.#coordinators.leftMs() > this.#dueMs - this.#core.clock.monotonicMs();
   }
 
-  #askSecond(): void {
+  #secondDue(): void {
     const { admission, clock, metrics, wheel, writeHedging } = this.#core;
     this.#secondIsDue = false;
     // One that was not heard of since is silent in all it does, and no cause of load: only slow ones are hedged by budget.
-    const isSilent = this.#open === 0 || this.#coordinators.heardMs() <= this.#sentMs;
+    const silent = this.#open === 0 || this.#coordinators.heardMs() <= this.#sentMs;
     // A node that stops runs its timers before their time.
-    const isTime = clock.monotonicMs() >= this.#dueMs && (isSilent || (!admission.overloaded && writeHedging.take()));
-    this.#secondMayBegin = isTime;
-    this.#open += isTime ? 1 : 0;
-    const unseenMs = isTime ? this.#coordinators.askSecond({ succeed: this.#secondSucceeded, fail: this.#secondFailed }) : undefined;
+    const isTime = clock.monotonicMs() >= this.#dueMs && (silent || (!admission.overloaded && writeHedging.take()));
+    const unseenMs = isTime ? this.#coordinators.findSecond() : undefined;
     if (unseenMs === undefined) {
-      this.#secondMayBegin = false;
-      this.#open -= isTime ? 1 : 0;
       this.#settle();
       return;
     }
     metrics.counts.writeHedges.add();
+    this.#open += 1;
+    this.#secondMayBegin = true;
     const waitMs = SECOND_WITHIN_MS + unseenMs + MARGIN_MS;
     const overMs = clock.monotonicMs() + waitMs;
-    // It may have answered at once.
-    if (this.#ended || !this.#secondMayBegin) return;
+    this.#coordinators.askSecond({ succeed: this.#secondSucceeded.bind(this), fail: this.#secondFailed.bind(this) }, silent);
+    if (!this.#waitsForSecond()) return;
     this.#timer = wheel.after(Math.min(waitMs, this.#coordinators.leftMs()), () => {
       if (clock.monotonicMs() >= overMs) this.#secondIsOver();
       else if (this.#coordinators.leftMs() > 0) this.#fail(new CoterieError('CLOSED', 'the node is stopping', { outcome: 'unknown' }));
@@ -129,15 +142,20 @@ export class HedgedWrite {
     });
   }
 
-  readonly #secondSucceeded = (answer: WriteAnswer): void => {
-    if (this.#end()) this.#sink.succeed(answer);
-  };
+  /** It may have answered at once. */
+  #waitsForSecond(): boolean {
+    return !this.#ended && this.#secondMayBegin;
+  }
 
-  readonly #secondFailed = (error: CoterieError): void => {
+  #secondSucceeded(answer: WriteAnswer): void {
+    if (this.#end()) this.#sink.succeed(answer);
+  }
+
+  #secondFailed(error: CoterieError): void {
     // Where that is in doubt, only its connection may be gone: it may begin the write all the same.
     if (error.outcome === 'none') this.#secondMayBegin = false;
     this.#failed(error);
-  };
+  }
 
   /** The second begins the write no more, if it has not. */
   #secondIsOver(): void {

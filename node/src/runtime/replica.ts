@@ -246,6 +246,6 @@ export class Replica {
 }
 
 /** @param sentMs when the request was sent */
-function attemptOf({ attempt, beginWithinMs, second, latestMs }: CoordinateMessage, sentMs: number): Pick<WriteCommand, 'attempt'> {
-  return attempt === 0 ? {} : { attempt: { id: attempt, beginByMs: sentMs + beginWithinMs, second, latestMs } };
+function attemptOf({ attempt, beginWithinMs, second, latestMs, silent }: CoordinateMessage, sentMs: number): Pick<WriteCommand, 'attempt'> {
+  return attempt === 0 ? {} : { attempt: { id: attempt, beginByMs: sentMs + beginWithinMs, second, latestMs, silent } };
 }

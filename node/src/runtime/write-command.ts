@@ -40,6 +40,8 @@ export interface Attempt {
   readonly second: boolean;
   /** The first gives it no later a hybrid time than this, and the second a later one: whatever their clocks, what is made twice is made in their order. */
   readonly latestMs: number;
+  /** Primaries that answer nobody, as bits by position: what they know of the write is not waited for. */
+  readonly silent: number;
 }
 
 /** What a write answers, at its coordinator or from it. */

@@ -271,6 +271,7 @@ export class WriteOperation implements WriteOut {
       own: this.#slot,
       need,
       thorough,
+      silent: attempt?.silent ?? 0,
       expected,
       timeoutMs: this.#remainingMs(),
       done: (content, unanimous, generation) => {

@@ -13,7 +13,7 @@ import type { Reply } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
 import type { Attempt, WriteAnswer, WriteCommand } from './write-command.ts';
-import { canBeHedged, type Coordinators, FIRST_WITHIN_MS, HedgedWrite, SECOND_WITHIN_MS } from './hedged-write.ts';
+import { canBeHedged, type Coordinators, FIRST_WITHIN_MS, hedgeAfterMs, HedgedWrite, SECOND_WITHIN_MS } from './hedged-write.ts';
 import { WriteOperation } from './write-operation.ts';
 
 /** Refusals that another primary may not share. */
@@ -33,8 +33,11 @@ export const ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 /** What an ambiguous end of a forward is called. */
 export const DOUBTFUL: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['PEER_UNREACHABLE', 'CLOSED', 'CANCELLED', 'TIMEOUT', 'INTERNAL']);
 
+/** What says of a forwarded write that another coordinator may be asked for it. */
+type AttemptFields = Pick<CoordinateMessage, 'attempt' | 'beginWithinMs' | 'second' | 'latestMs' | 'silent'>;
+
 /** No second coordinator is asked. */
-export const UNNAMED = { attempt: 0, beginWithinMs: 0, second: false, latestMs: 0 } as const;
+export const UNNAMED: AttemptFields = { attempt: 0, beginWithinMs: 0, second: false, latestMs: 0, silent: 0 };
 
 /** The position of the lowest bit of a mask that has one. */
 function lowestBit(mask: number): number {
@@ -56,8 +59,10 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
   #operation: WriteOperation | undefined;
   /** The encoded command, once it was forwarded. */
   #payload: Uint8Array | undefined;
-  /** The coordinator that a second one may be asked beside. */
-  #first = '';
+  /** The coordinator, as a member, that a second one may be asked beside; -1 where there is none. */
+  #first = -1;
+  /** Position of the primary that is asked as the second. */
+  #second = -1;
   /** Names the write once a second coordinator may be asked for it. */
   #id = 0;
   /** The latest time that the first coordinator may give it. */
@@ -100,6 +105,7 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
   }
 
   #hand(member: number): void {
+    this.#first = -1;
     if (member === this.#core.members.self) {
       this.#operation = new WriteOperation(this.#core, this.#present(), this);
       this.#operation.start();
@@ -114,6 +120,10 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
 
   /** A coordinator, this node or another, has failed. */
   fail(error: CoterieError): void {
+    if (this.#first >= 0 && error.code === 'CLOCK_SKEW' && error.outcome === 'none') {
+      this.#askFirstAlone();
+      return;
+    }
     // A fallback that is full says nothing of another one.
     const full = error.code === 'BUSY' && this.#standInsTried !== undefined;
     if (error.outcome === 'none' && (full || ELSEWHERE.has(error.code))) {
@@ -129,57 +139,61 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
     const name = members.nameOf(member);
     const fits = canBeHedged(this.#command) && writeHedging.fits(name, clock.monotonicMs());
     const unseenMs = fits ? transport.unseenMs(name) : Infinity;
-    if (unseenMs === Infinity) {
+    const afterMs = hedgeAfterMs(writeHedging.delayMs, unseenMs);
+    if (afterMs === undefined) {
       this.#send(member, this.#encode(UNNAMED), this);
       return;
     }
+    this.#first = member;
     if (this.#id === 0) this.#id = this.#core.attemptIds.next();
     this.#latestMs = Math.max(clock.wallMs(), leases.latestMs) + Math.ceil(FIRST_WITHIN_MS + unseenMs);
-    const payload = this.#encode({ attempt: this.#id, beginWithinMs: FIRST_WITHIN_MS, second: false, latestMs: this.#latestMs });
-    this.#first = name;
-    const hedged = new HedgedWrite(this.#core, this, {
-      succeed: (answer) => {
-        this.succeed(answer);
-      },
-      fail: (error) => {
-        // Its clock is ahead of this node's: what it makes of the write could not be told from what a second one does.
-        if (error.code === 'CLOCK_SKEW' && error.outcome === 'none') {
-          writeHedging.setUnfit(name, clock.monotonicMs());
-          this.#send(member, this.#encode(UNNAMED), this);
-        } else this.fail(error);
-      },
-    });
-    this.#send(member, payload, hedged);
-    hedged.begin(unseenMs);
+    const hedged = new HedgedWrite(this.#core, this, this);
+    this.#send(member, this.#encode(this.#attempt(FIRST_WITHIN_MS, false, 0)), hedged);
+    hedged.begin(afterMs);
+  }
+
+  /** Its clock is ahead of this node's: what it makes of the write could not be told from what a second one does. */
+  #askFirstAlone(): void {
+    const { members, clock, writeHedging } = this.#core;
+    const member = this.#first;
+    this.#first = -1;
+    writeHedging.setUnfit(members.nameOf(member), clock.monotonicMs());
+    this.#send(member, this.#encode(UNNAMED), this);
   }
 
   heardMs(): number {
-    return this.#core.transport.heardMs(this.#first);
+    const { members, transport } = this.#core;
+    return transport.heardMs(members.nameOf(this.#first));
   }
 
-  /** Hands the write to the next healthy primary, the first being silent. */
-  askSecond(sink: Sink<WriteAnswer>): number | undefined {
-    const { members, transport, clock } = this.#core;
+  /** The next healthy primary. */
+  findSecond(): number | undefined {
+    const { members, transport } = this.#core;
     const { replicas } = this.#command;
     const healthy = members.healthyBits(replicas) & ~this.#tried;
     if (healthy === 0 || this.leftMs() <= 0) return undefined;
-    const position = lowestBit(healthy);
-    const member = replicas[position] ?? -1;
-    const own = member === members.self;
-    const unseenMs = own ? 0 : transport.unseenMs(members.nameOf(member));
-    if (unseenMs === Infinity) return undefined;
-    this.#tried |= 1 << position;
-    if (own) {
-      const attempt: Attempt = { id: this.#id, beginByMs: clock.monotonicMs() + SECOND_WITHIN_MS, second: true, latestMs: this.#latestMs };
+    this.#second = lowestBit(healthy);
+    const member = replicas[this.#second] ?? -1;
+    const unseenMs = member === members.self ? 0 : transport.unseenMs(members.nameOf(member));
+    return unseenMs === Infinity ? undefined : unseenMs;
+  }
+
+  askSecond(sink: Sink<WriteAnswer>, silent: boolean): void {
+    const { members, clock } = this.#core;
+    const { replicas } = this.#command;
+    const member = replicas[this.#second] ?? -1;
+    const position = silent ? replicas.indexOf(this.#first) : -1;
+    const silentBits = position < 0 ? 0 : 1 << position;
+    this.#tried |= 1 << this.#second;
+    if (member === members.self) {
+      const beginByMs = clock.monotonicMs() + SECOND_WITHIN_MS;
+      const attempt: Attempt = { id: this.#id, beginByMs, second: true, latestMs: this.#latestMs, silent: silentBits };
       new WriteOperation(this.#core, { ...this.#present(), attempt }, sink).start();
-    } else {
-      this.#send(
-        member,
-        this.#encode({ attempt: this.#id, beginWithinMs: SECOND_WITHIN_MS, second: true, latestMs: this.#latestMs }),
-        sink,
-      );
-    }
-    return unseenMs;
+    } else this.#send(member, this.#encode(this.#attempt(SECOND_WITHIN_MS, true, silentBits)), sink);
+  }
+
+  #attempt(beginWithinMs: number, second: boolean, silent: number): AttemptFields {
+    return { attempt: this.#id, beginWithinMs, second, latestMs: this.#latestMs, silent };
   }
 
   #send(member: number, payload: Uint8Array, sink: Sink<WriteAnswer>): void {
@@ -191,7 +205,7 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
   }
 
   /** The command as it goes to a coordinator; what was sent before holds its bytes. */
-  #encode(attempt: Pick<CoordinateMessage, 'attempt' | 'beginWithinMs' | 'second' | 'latestMs'>): Uint8Array {
+  #encode(attempt: AttemptFields): Uint8Array {
     const { bucket, key, kind, expireAtMs, keepTtl, w, operationId, sloppy } = this.#command;
     // An own attempt that failed at once has not made the bytes its own; what was sent is.
     const { value, context } = this.#payload === undefined ? (this.#operation?.command ?? this.#command) : this.#present();

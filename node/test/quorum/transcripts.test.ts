@@ -162,11 +162,12 @@ class GatherTranscript extends MachineTranscript implements GatherOut {
 
   protected perform(verb: string, words: readonly string[]): void {
     if (verb === 'gather') {
-      const { n, need, others, up, own, wait } = fields(words);
+      const { n, need, others, up, own, wait, silent } = fields(words);
       this.#state = newGather({
         n: Number(n ?? 3),
         need: Number(need),
         thorough: wait === 'all',
+        silent: mask(silent ?? ''),
         others: mask(others ?? ''),
         expected: content(own).digest,
         merge,

@@ -100,6 +100,7 @@ describe('the other messages', () => {
       beginWithinMs: 25,
       second: true,
       latestMs: 1_700_000_000_000,
+      silent: 0b101,
     };
     expect(decodeCoordinate(encodeCoordinate(command))).toEqual(command);
     const bare = {
@@ -114,6 +115,7 @@ describe('the other messages', () => {
       beginWithinMs: 0,
       second: false,
       latestMs: 0,
+      silent: 0,
     };
     expect(decodeCoordinate(encodeCoordinate(bare))).toEqual(bare);
     for (const flag of [true, false]) {

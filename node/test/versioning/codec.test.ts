@@ -6,6 +6,7 @@ import { describe, expect, test } from '@jest/globals';
 import { toHex } from '../../src/base/bytes.ts';
 import { crc32 as plainCrc32, halfSipHash64, halfSipHash64Bytes } from '../../src/base/hash.ts';
 import { storeId } from '../../src/base/ids.ts';
+import { operationOfAttempt } from '../../src/cluster/versioning/attempt.ts';
 import { decodeObject, decodeReplaced, encodeObject, readDigest, readHeader } from '../../src/cluster/versioning/codec.ts';
 import { writeDigest } from '../../src/cluster/versioning/digest.ts';
 import { writeU32 } from '../../src/cluster/versioning/fields.ts';
@@ -221,6 +222,9 @@ describe('damage', () => {
     expect(codeOf(() => reconcileEncoded(flipped(newer, -1), older, crc32))).toBe('DATA_DAMAGED');
     expect(codeOf(() => reconcileEncoded(older, flipped(newer, -1), crc32))).toBe('DATA_DAMAGED');
     expect(codeOf(() => decodeReplaced(flipped(encodeObject(FULL, crc32), -1), crc32))).toBe('DATA_DAMAGED');
+    const record = { ...operationOfAttempt(7), actor: B, counter: 1, ms: T + 1, existed: false, replaced: false };
+    const attempted = encodeObject({ ...written(1, 'older'), operations: [record] }, crc32);
+    expect(decodeReplaced(flipped(attempted, -1), crc32)).toMatchObject({ operations: [record] });
     // The clock, and all else that a write looks at; the checksum itself is all that nobody asks for.
     for (let at = 0; at < HEADER_BYTES + ENTRY_BYTES + ORDER_BYTES; at += 1) {
       if (at >= AT_CRC && at < AT_CRC + 4) continue;

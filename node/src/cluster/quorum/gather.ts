@@ -38,6 +38,8 @@ export interface GatherState {
   readonly need: number;
   /** Wait for all that were asked, until `patience`. */
   thorough: boolean;
+  /** But for these, as bits: they are asked, and answer nobody. */
+  readonly silent: number;
   /** All the other primaries, as bits; with `n` of a primary's fallback. */
   readonly others: number;
   readonly merge: (a: Content, b: Content) => Content;
@@ -56,6 +58,7 @@ export function newGather(rules: {
   readonly n: number;
   readonly need: number;
   readonly thorough: boolean;
+  readonly silent: number;
   readonly others: number;
   readonly expected: string;
   readonly merge: (a: Content, b: Content) => Content;
@@ -105,7 +108,7 @@ export function gatherStep(state: GatherState, event: GatherEvent, out: GatherOu
     default:
       unreachable(event);
   }
-  const heard = (state.asked & ~(state.got | state.gone)) === 0;
+  const heard = (state.asked & ~(state.got | state.gone | state.silent)) === 0;
   if (bits(primariesIn(state, state.got)) >= state.need && (heard || !state.thorough)) {
     state.ended = true;
     out.done(state.merged, (state.equal & state.others) === state.others);

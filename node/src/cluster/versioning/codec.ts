@@ -274,7 +274,7 @@ function readOperations(bytes: Uint8Array, layout: Layout, table: ActorTable): O
     }
     actors.push(actor);
   }
-  const used = new Set<number>();
+  const used = layout.extras === 0 ? undefined : new Set<number>();
   const records: OperationRecord[] = [];
   const keeping = new Keeping();
   for (let i = 0, at = layout.operationsAt; i < layout.operations; i += 1, at += OPERATION_BYTES) {
@@ -283,7 +283,7 @@ function readOperations(bytes: Uint8Array, layout: Layout, table: ActorTable): O
     const counter = counterAt(bytes, at + 30);
     const flags = bytes[at + AT_RECORD_FLAGS] ?? 0;
     if (actor === undefined || counter === 0 || flags > (FLAG_EXISTED | FLAG_REPLACED)) throw damaged('operation out of range');
-    if (number >= layout.actors) used.add(number);
+    if (number >= layout.actors) used?.add(number);
     const bodyAt = at + OPERATION_ID_BYTES;
     const record: OperationRecord = {
       id: operationIdAt(bytes, at),
@@ -300,7 +300,7 @@ function readOperations(bytes: Uint8Array, layout: Layout, table: ActorTable): O
     if (!covers(knowledge, record, record.ms)) throw damaged('operation outside the clock');
     records.push(record);
   }
-  if (used.size !== layout.extras) throw damaged('actor without use');
+  if (used !== undefined && used.size !== layout.extras) throw damaged('actor without use');
   return records;
 }
 
@@ -328,14 +328,25 @@ export function decodeObject(bytes: Uint8Array, checksum: Checksum): KvObject {
 }
 
 /**
- * The object in `bytes`, of which a write will keep neither values nor, unchecked, operation records: what it does keep, the clock, has a digest of
- * its own, so that the values, the better part of it, need not be read.
+ * The object in `bytes`, of which a write will keep no values: what it does keep, the clock, has a digest of its own, so that the values, the better
+ * part of it, need not be read. Records of clients' operation ids are kept too, and checked; a wrong bit in an attempt's costs no more than a
+ * write that two coordinators make and that is not seen to be one.
  *
  * @throws CoterieError DATA_DAMAGED
  */
 export function decodeReplaced(bytes: Uint8Array, checksum: Checksum): KvObject {
-  if (bytes[AT_OPERATIONS] !== 0) verifyChecksum(bytes, checksum);
+  if (hasOperationIds(bytes)) verifyChecksum(bytes, checksum);
   return decodeVerified(bytes);
+}
+
+function hasOperationIds(bytes: Uint8Array): boolean {
+  const count = bytes[AT_OPERATIONS] ?? 0;
+  const layout = count === 0 ? undefined : readLayout(bytes);
+  if (layout === undefined) return false;
+  for (let i = 0, at = layout.operationsAt + OPERATION_ID_BYTES; i < count; i += 1, at += OPERATION_BYTES) {
+    if (attemptBodyAt(bytes, at) === undefined) return true;
+  }
+  return false;
 }
 
 /**

@@ -21,33 +21,26 @@ export function compareRecords(a: OperationRecord, b: OperationRecord): number {
   return b.ms - a.ms || b.counter - a.counter || (a.actor > b.actor ? -1 : a.actor < b.actor ? 1 : 0);
 }
 
-/** Of one kind of records: the newest `most`, none older than `windowMs` before the newest. */
-class NewestOf {
-  readonly #most: number;
-  readonly #windowMs: number;
-  #kept = 0;
-  #newestMs = 0;
-
-  constructor(most: number, windowMs: number) {
-    this.#most = most;
-    this.#windowMs = windowMs;
-  }
-
-  keeps(ms: number): boolean {
-    if (this.#kept === 0) this.#newestMs = ms;
-    if (this.#kept === this.#most || ms < this.#newestMs - this.#windowMs) return false;
-    this.#kept += 1;
-    return true;
-  }
-}
-
 /** Takes records from the newest on, and says which of them are kept. */
 export class Keeping {
-  readonly #operations = new NewestOf(MAX_OPERATIONS, OPERATION_WINDOW_MS);
-  readonly #attempts = new NewestOf(MAX_ATTEMPTS, ATTEMPT_WINDOW_MS);
+  #operations = 0;
+  #attempts = 0;
+  /** The oldest that is kept of each kind. */
+  #operationsSinceMs = 0;
+  #attemptsSinceMs = 0;
 
   keeps(record: OperationRecord): boolean {
-    return (isAttempt(record) ? this.#attempts : this.#operations).keeps(record.ms);
+    const { ms } = record;
+    if (isAttempt(record)) {
+      if (this.#attempts === 0) this.#attemptsSinceMs = ms - ATTEMPT_WINDOW_MS;
+      if (this.#attempts === MAX_ATTEMPTS || ms < this.#attemptsSinceMs) return false;
+      this.#attempts += 1;
+    } else {
+      if (this.#operations === 0) this.#operationsSinceMs = ms - OPERATION_WINDOW_MS;
+      if (this.#operations === MAX_OPERATIONS || ms < this.#operationsSinceMs) return false;
+      this.#operations += 1;
+    }
+    return true;
   }
 }
 
@@ -71,9 +64,19 @@ export function mergeOperations(a: readonly OperationRecord[], b: readonly Opera
 
 /** Whether merging `b` into `a` would change nothing. */
 export function containsOperations(a: readonly OperationRecord[], b: readonly OperationRecord[]): boolean {
-  if (b.length === 0) return true;
+  if (hasAll(a, b)) return true;
   const merged = mergeOperations(a, b);
   return merged.length === a.length && merged.every((record, at) => record === a[at] || sameRecord(record, a[at]));
+}
+
+/** Nearly always it is so, and then nothing need be merged. */
+function hasAll(a: readonly OperationRecord[], b: readonly OperationRecord[]): boolean {
+  let at = 0;
+  for (const record of b) {
+    while (at < a.length && !sameRecord(record, a[at])) at += 1;
+    if (at === a.length) return false;
+  }
+  return true;
 }
 
 function sameRecord(a: OperationRecord, b: OperationRecord | undefined): boolean {

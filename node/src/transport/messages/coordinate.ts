@@ -31,6 +31,8 @@ export interface CoordinateMessage {
   readonly second: boolean;
   /** Where it has a name: the first coordinator gives it no later a hybrid time than this, and the second a later one. */
   readonly latestMs: number;
+  /** Primaries that answer nobody, as bits by position: what they know of the write is not waited for. */
+  readonly silent: number;
 }
 
 export interface CoordinateAnswer {
@@ -67,6 +69,7 @@ export function encodeCoordinate(message: CoordinateMessage): Uint8Array {
     beginWithinMs: message.beginWithinMs,
     second: message.second,
     latestMs: message.latestMs,
+    silent: message.silent,
   }).finish();
 }
 
@@ -90,6 +93,7 @@ export function decodeCoordinate(payload: Uint8Array): CoordinateMessage {
     beginWithinMs: message.beginWithinMs,
     second: message.second,
     latestMs: u53(message.latestMs, 'latest_ms'),
+    silent: message.silent,
   };
 }
 
