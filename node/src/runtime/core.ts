@@ -15,6 +15,7 @@ import type { Admission } from './admission.ts';
 import type { Fallbacks } from './fallbacks.ts';
 import type { ForegroundPace } from './foreground-pace.ts';
 import type { Hedging } from './hedging.ts';
+import type { WriteHedging } from './write-hedging.ts';
 import type { HintStore } from './hint-store.ts';
 import type { Leases } from './leases.ts';
 import type { LocalStore } from './local-store.ts';
@@ -44,7 +45,7 @@ export interface NodeCore {
   readonly encoder: HotEncoder;
   readonly hedging: Hedging;
   /** When a write that was handed to a silent coordinator is handed to a second one. */
-  readonly writeHedging: Hedging;
+  readonly writeHedging: WriteHedging;
   readonly attemptIds: AttemptIds;
   /** How much repair, moves and compaction may do beside the clients' operations. */
   readonly pace: ForegroundPace;

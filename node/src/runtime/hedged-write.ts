@@ -20,34 +20,8 @@ import { CoterieError } from '../base/errors.ts';
 import type { Timer } from '../env/clock.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
-import type { WriteAnswer, WriteCommand } from './write-command.ts';
-
-/** The first coordinator begins a write so soon after its sending or never, in ms: it has nothing to wait for but its disk and its turn. */
-export const FIRST_WITHIN_MS = 25;
-/** The second one asks others before. */
-export const SECOND_WITHIN_MS = 200;
-/** A coordinator that is only slow is given so many times the 95th percentile, so that what may be spent on slow ones is there for the slowest. */
-const SLOW = 2;
-/** Writes are not hedged where they take so long that a second coordinator is of no use, or it would be too late for their records. */
-const LATEST_MS = 500;
-const MOST_UNSEEN_MS = 200;
-/** For clocks that do not run alike, in ms, beside what the transport allows for. */
-const MARGIN_MS = 2;
-
-/** Whether it does not show if the write was made twice. */
-export function canBeHedged({ kind, context, keepTtl, operationId }: WriteCommand): boolean {
-  return kind !== 'expire' && context === undefined && !keepTtl && operationId === undefined;
-}
-
-/**
- * After what time a second coordinator is asked, in ms; undefined where none is.
- *
- * @param p95Ms what 95% of such writes take no longer than, @param unseenMs by how much a request to the first may be late without its noticing
- */
-export function hedgeAfterMs(p95Ms: number, unseenMs: number): number | undefined {
-  const afterMs = Math.max(SLOW * p95Ms, FIRST_WITHIN_MS + unseenMs + MARGIN_MS);
-  return afterMs <= LATEST_MS && unseenMs <= MOST_UNSEEN_MS ? afterMs : undefined;
-}
+import type { WriteAnswer } from './write-command.ts';
+import { MARGIN_MS, SECOND_WITHIN_MS } from './write-hedging.ts';
 
 /** Who knows the coordinators. */
 export interface Coordinators {
@@ -87,7 +61,7 @@ export class HedgedWrite {
     this.#sink = sink;
   }
 
-  /** The first has just been asked. @param afterMs until the second is, in ms: `hedgeAfterMs` */
+  /** The first has just been asked. @param afterMs until the second is, in ms: `WriteHedging.afterMs` */
   begin(afterMs: number): void {
     const { clock, wheel, writeHedging } = this.#core;
     writeHedging.began();

@@ -12,8 +12,6 @@ const SAVED = 10;
 /** Before there is anything to go by. */
 const FIRST_GUESS_MS = 20;
 const LEAST_SAMPLES = 32;
-/** A member with which it cannot be done is not looked at again for so long. */
-const UNFIT_MS = 10_000;
 
 export class Hedging {
   /** Counts of latencies by powers of 2^(1/4), from 1/16 ms. */
@@ -22,8 +20,6 @@ export class Hedging {
   #fresh = 0;
   #budget = SAVED;
   #delayMs = FIRST_GUESS_MS;
-  /** Until when, by member. */
-  readonly #unfit = new Map<string, number>();
 
   /** How long to wait for the first before a second one is asked, in ms. */
   get delayMs(): number {
@@ -40,15 +36,6 @@ export class Hedging {
     if (this.#budget < 1) return false;
     this.#budget -= 1;
     return true;
-  }
-
-  /** It cannot be done with this member, for the time being. */
-  setUnfit(member: string, nowMs: number): void {
-    this.#unfit.set(member, nowMs + UNFIT_MS);
-  }
-
-  fits(member: string, nowMs: number): boolean {
-    return this.#unfit.size === 0 || nowMs >= (this.#unfit.get(member) ?? 0);
   }
 
   /** An answer took so long to come. */

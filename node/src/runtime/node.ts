@@ -35,6 +35,7 @@ import type { NodeCore } from './core.ts';
 import { ForegroundPace } from './foreground-pace.ts';
 import { Detection } from './detection.ts';
 import { Hedging } from './hedging.ts';
+import { WriteHedging } from './write-hedging.ts';
 import { Hinting } from './hinting.ts';
 import { IdentityFile } from './identity-file.ts';
 import type {
@@ -281,7 +282,7 @@ export class CoterieNode implements KvNode {
         transport,
         encoder: new HotEncoder(),
         hedging: new Hedging(),
-        writeHedging: new Hedging(),
+        writeHedging: new WriteHedging(),
         attemptIds: new AttemptIds(random.u32(), random.u32()),
         pace,
         wheel: new TimerWheel(clock, TICK_MS),

@@ -13,7 +13,8 @@ import type { Reply } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
 import type { Attempt, WriteAnswer, WriteCommand } from './write-command.ts';
-import { canBeHedged, type Coordinators, FIRST_WITHIN_MS, hedgeAfterMs, HedgedWrite, SECOND_WITHIN_MS } from './hedged-write.ts';
+import { type Coordinators, HedgedWrite } from './hedged-write.ts';
+import { FIRST_WITHIN_MS, SECOND_WITHIN_MS } from './write-hedging.ts';
 import { WriteOperation } from './write-operation.ts';
 
 /** Refusals that another primary may not share. */
@@ -137,9 +138,9 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
   #forward(member: number): void {
     const { members, transport, clock, leases, writeHedging } = this.#core;
     const name = members.nameOf(member);
-    const fits = canBeHedged(this.#command) && writeHedging.fits(name, clock.monotonicMs());
-    const unseenMs = fits ? transport.unseenMs(name) : Infinity;
-    const afterMs = hedgeAfterMs(writeHedging.delayMs, unseenMs);
+    const admitted = writeHedging.admits(this.#command, name, clock.monotonicMs());
+    const unseenMs = admitted ? transport.unseenMs(name) : Infinity;
+    const afterMs = writeHedging.afterMs(unseenMs);
     if (afterMs === undefined) {
       this.#send(member, this.#encode(UNNAMED), this);
       return;
@@ -152,7 +153,7 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
     hedged.begin(afterMs);
   }
 
-  /** Its clock is ahead of this node's: what it makes of the write could not be told from what a second one does. */
+  /** It refused for its clock's sake. */
   #askFirstAlone(): void {
     const { members, clock, writeHedging } = this.#core;
     const member = this.#first;
@@ -168,14 +169,14 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
 
   /** The next healthy primary. */
   findSecond(): number | undefined {
-    const { members, transport } = this.#core;
+    const { members, transport, writeHedging } = this.#core;
     const { replicas } = this.#command;
     const healthy = members.healthyBits(replicas) & ~this.#tried;
     if (healthy === 0 || this.leftMs() <= 0) return undefined;
     this.#second = lowestBit(healthy);
     const member = replicas[this.#second] ?? -1;
     const unseenMs = member === members.self ? 0 : transport.unseenMs(members.nameOf(member));
-    return unseenMs === Infinity ? undefined : unseenMs;
+    return writeHedging.isSoonSeen(unseenMs) ? unseenMs : undefined;
   }
 
   askSecond(sink: Sink<WriteAnswer>, silent: boolean): void {

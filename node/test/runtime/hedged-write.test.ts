@@ -6,11 +6,11 @@ import fc from 'fast-check';
 import { CoterieError } from '../../src/base/errors.ts';
 import type { Sink } from '../../src/runtime/answer.ts';
 import type { NodeCore } from '../../src/runtime/core.ts';
-import { FIRST_WITHIN_MS, hedgeAfterMs, HedgedWrite, SECOND_WITHIN_MS } from '../../src/runtime/hedged-write.ts';
-import { Hedging } from '../../src/runtime/hedging.ts';
+import { HedgedWrite } from '../../src/runtime/hedged-write.ts';
 import { registerMetrics } from '../../src/runtime/node-metrics.ts';
 import { TimerWheel } from '../../src/runtime/timer-wheel.ts';
 import type { WriteAnswer } from '../../src/runtime/write-command.ts';
+import { FIRST_WITHIN_MS, SECOND_WITHIN_MS, WriteHedging } from '../../src/runtime/write-hedging.ts';
 import { MetricRegistry } from '../../src/telemetry/metrics.ts';
 import { VirtualClock } from '../transport/virtual-clock.ts';
 
@@ -44,7 +44,7 @@ test('the client is answered once, in time, and by the first only while the seco
         admission: { overloaded: false },
         clock,
         wheel: new TimerWheel(clock, TICK_MS),
-        writeHedging: new Hedging(),
+        writeHedging: new WriteHedging(),
         metrics,
       } as unknown as NodeCore;
       const startMs = clock.monotonicMs();
@@ -72,7 +72,7 @@ test('the client is answered once, in time, and by the first only while the seco
           fail: ({ outcome }) => end(outcome ?? ''),
         },
       );
-      write.begin(hedgeAfterMs(core.writeHedging.delayMs, UNSEEN_MS) ?? NaN);
+      write.begin(core.writeHedging.afterMs(UNSEEN_MS) ?? NaN);
       clock.after(first.atMs, () => answerTo(write, first, 1));
       await clock.advance(2 * TIMEOUT_MS);
       expect(ends.length).toBe(1);
@@ -90,4 +90,20 @@ test('the client is answered once, in time, and by the first only while the seco
     }),
     { numRuns: 500, seed: 5 },
   );
+});
+
+test('the second is asked once the first begins the write no more, later where writes take long, and within half a second', () => {
+  const hedging = new WriteHedging();
+  const slow = (ms: number): number | undefined => {
+    for (let i = 0; i < 8192; i += 1) hedging.observe(ms);
+    return hedging.afterMs(UNSEEN_MS);
+  };
+  expect(slow(1)).toBeGreaterThanOrEqual(FIRST_WITHIN_MS + UNSEEN_MS);
+  expect(slow(1)).toBeLessThan(FIRST_WITHIN_MS + UNSEEN_MS + 10);
+  expect(slow(100)).toBeGreaterThanOrEqual(200);
+  expect(slow(3000)).toBe(500);
+  // What takes long is looked at on: it may take less again.
+  expect(slow(1)).toBeLessThan(FIRST_WITHIN_MS + UNSEEN_MS + 10);
+  expect(hedging.afterMs(300)).toBeUndefined();
+  expect(hedging.afterMs(Infinity)).toBeUndefined();
 });
