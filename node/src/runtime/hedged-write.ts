@@ -73,16 +73,25 @@ export class HedgedWrite {
   }
 
   succeed(answer: WriteAnswer): void {
-    this.#core.writeHedging.observe(this.#core.clock.monotonicMs() - this.#sentMs);
+    this.#observe(Infinity);
     this.#open -= 1;
     this.#held = answer;
     this.#settle();
   }
 
   fail(error: CoterieError): void {
+    // It came too late to be begun: had only those that came in time a say in how long is waited, all would stay too late. None counts for more
+    // than was waited: a process that was stopped refuses all at once that came meanwhile, and goes on as fast as before.
+    if (error.code === 'CANCELLED' && error.outcome === 'none') this.#observe(this.#dueMs);
     // What did nothing is for the router to take elsewhere.
     if (error.outcome === 'none' || !this.#hasTime()) this.#secondIsDue = false;
     this.#failed(error);
+  }
+
+  /** The first has answered, which counts as if it had been by `latestMs` at the latest. */
+  #observe(latestMs: number): void {
+    const { clock, writeHedging } = this.#core;
+    writeHedging.observe(Math.min(clock.monotonicMs(), latestMs) - this.#sentMs);
   }
 
   /** Whether the client still waits when the second is due. */

@@ -3,7 +3,7 @@
 import { Hedging } from './hedging.ts';
 import type { WriteCommand } from './write-command.ts';
 
-/** The first coordinator begins a write so soon after its sending or never, in ms: it has nothing to wait for but its disk and its turn. */
+/** Time in ms that the first coordinator has at least to begin a write, from its sending on: it has nothing to wait for but its disk and its turn. */
 export const FIRST_WITHIN_MS = 25;
 /** The second one asks others before. */
 export const SECOND_WITHIN_MS = 200;
@@ -40,6 +40,16 @@ export class WriteHedging extends Hedging {
   afterMs(unseenMs: number): number | undefined {
     if (!this.isSoonSeen(unseenMs)) return undefined;
     return Math.max(Math.min(SLOW * this.delayMs, MOST_PATIENCE_MS), FIRST_WITHIN_MS + unseenMs + MARGIN_MS);
+  }
+
+  /**
+   * Within what time of its sending the first coordinator begins a write or never, in ms: all of the time for which the second waits anyway. What comes
+   * too late has cost two nodes their work and is made by another; where turns are long that would be much of the load.
+   *
+   * @param afterMs `afterMs(unseenMs)`
+   */
+  firstWithinMs(afterMs: number, unseenMs: number): number {
+    return Math.max(FIRST_WITHIN_MS, Math.floor(afterMs - unseenMs - MARGIN_MS));
   }
 
   /** Whether a coordinator finds out in time that a request is late. */

@@ -14,7 +14,7 @@ import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
 import type { Attempt, WriteAnswer, WriteCommand } from './write-command.ts';
 import { type Coordinators, HedgedWrite } from './hedged-write.ts';
-import { FIRST_WITHIN_MS, SECOND_WITHIN_MS } from './write-hedging.ts';
+import { SECOND_WITHIN_MS } from './write-hedging.ts';
 import { WriteOperation } from './write-operation.ts';
 
 /** Refusals that another primary may not share. */
@@ -147,9 +147,10 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
     }
     this.#first = member;
     if (this.#id === 0) this.#id = this.#core.attemptIds.next();
-    this.#latestMs = Math.max(clock.wallMs(), leases.latestMs) + Math.ceil(FIRST_WITHIN_MS + unseenMs);
+    const withinMs = writeHedging.firstWithinMs(afterMs, unseenMs);
+    this.#latestMs = Math.max(clock.wallMs(), leases.latestMs) + Math.ceil(withinMs + unseenMs);
     const hedged = new HedgedWrite(this.#core, this, this);
-    this.#send(member, this.#encode(this.#attempt(FIRST_WITHIN_MS, false, 0)), hedged);
+    this.#send(member, this.#encode(this.#attempt(withinMs, false, 0)), hedged);
     hedged.begin(afterMs);
   }
 
