@@ -250,7 +250,7 @@ function readSiblings(bytes: Uint8Array, layout: Layout, table: ActorTable): Sib
     const value = bytes.subarray(valueAt, valueEnd);
     valueAt = valueEnd;
     const sibling = { actor, counter, time, blind: flags === FLAG_BLIND, edit, expireAtMs, value };
-    const newer = siblings[i - 1];
+    const newer = i === 0 ? undefined : siblings[i - 1];
     if (newer !== undefined && compareOrder(newer, sibling) <= 0) throw damaged('siblings out of order');
     siblings.push(sibling);
   }
@@ -294,7 +294,7 @@ function readOperations(bytes: Uint8Array, layout: Layout, table: ActorTable): O
       existed: (flags & FLAG_EXISTED) !== 0,
       replaced: (flags & FLAG_REPLACED) !== 0,
     };
-    const newer = records[i - 1];
+    const newer = i === 0 ? undefined : records[i - 1];
     if (newer !== undefined && compareRecords(newer, record) >= 0) throw damaged('operations out of order');
     if (!keeping.keeps(record)) throw damaged('operation out of its window');
     if (!covers(knowledge, record, record.ms)) throw damaged('operation outside the clock');

@@ -220,15 +220,17 @@ function applyReplacing(local: KvObject, write: Put | Delete, stamp: WriteStamp)
   const visible = local.siblings.length === 0 ? [] : present(local, stamp.nowMs);
   const existed = visible.length > 0;
   const { actor, counter } = dot;
+  let siblings = survivors;
   if (write.kind === 'put') {
     const expireAtMs = write.keepTtl ? (visible[0]?.expireAtMs ?? 0) : write.expireAtMs;
-    survivors.unshift({ actor, counter, time, blind: context === undefined, edit: NO_TIME, expireAtMs, value: write.value });
+    const sibling: Sibling = { actor, counter, time, blind: context === undefined, edit: NO_TIME, expireAtMs, value: write.value };
+    siblings = survivors.length === 0 ? [sibling] : [sibling, ...survivors];
   }
   const object: KvObject = {
     clock,
     floorMs: seen.floorMs,
     blindFloor: context === undefined ? { actor, counter, time } : floor,
-    siblings: survivors,
+    siblings,
     operations: withOperation(base.operations, write.operation, dot, time.ms, existed),
   };
   return { kind: 'applied', object, existed, warnings: warningsOf(object, stamp) };
