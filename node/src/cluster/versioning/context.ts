@@ -16,7 +16,7 @@ import type { ByteString } from '../../base/bytes.ts';
 import { writeByteString } from '../../base/bytes.ts';
 import { CoterieError } from '../../base/errors.ts';
 import type { Checksum, Hash64 } from '../../base/hash.ts';
-import { halfSipHash64 } from '../../base/hash.ts';
+import { halfSipHash64Bytes } from '../../base/hash.ts';
 import type { ClusterId } from '../../base/ids.ts';
 import { readActor } from './actors.ts';
 import { type Allocate, decodeObject } from './codec.ts';
@@ -49,6 +49,8 @@ const CRC_BYTES = 4;
 const MAX_ENTRIES = 4096;
 const KEY = { k0: 0x636f6e74, k1: 0x65787431 } as const;
 const scratch: Hash64 = { hi: 0, lo: 0 };
+/** Where the name of a place is put together. */
+const named = new Uint8Array(512);
 const allocateFresh: Allocate = (size) => new Uint8Array(size);
 
 /** What a client that is shown `object` has seen. */
@@ -56,10 +58,13 @@ export function contextOf(object: KvObject): Context {
   return { clock: object.clock, floorMs: object.floorMs, blindFloor: object.blindFloor };
 }
 
-function bind(place: ContextPlace): Hash64 {
+function bind({ clusterId, bucketId, key }: ContextPlace): Hash64 {
+  const size = clusterId.length + 2 + key.length;
+  // Strings that are joined must first be made one before their characters can be read, which costs more than the hash.
+  const bytes = size <= named.length ? named : new Uint8Array(size);
   // The parts before the key have fixed widths, so no two places make one text.
-  const bucket = String.fromCharCode(place.bucketId >>> 8, place.bucketId & 0xff);
-  return halfSipHash64(KEY, place.clusterId + bucket + place.key, scratch);
+  const keyAt = writeU16(bytes, writeByteString(clusterId, bytes, 0), bucketId);
+  return halfSipHash64Bytes(KEY, bytes, 0, writeByteString(key, bytes, keyAt), scratch);
 }
 
 /**

@@ -109,9 +109,8 @@ export function actorOf(store: StoreId, actorEpoch: number): Actor {
   if (id?.length !== 16 || !Number.isInteger(actorEpoch) || actorEpoch < 0 || actorEpoch > 0xffff_ffff) {
     throw new CoterieError('SETTING_INVALID', 'an actor is a store id and an epoch from 0 to 4294967295');
   }
-  return (
-    toByteString(id) + String.fromCharCode(actorEpoch >>> 24, (actorEpoch >>> 16) & 0xff, (actorEpoch >>> 8) & 0xff, actorEpoch & 0xff)
-  );
+  // Of one piece, because it is written out byte by byte with every dot.
+  return toByteString(Uint8Array.of(...id, actorEpoch >>> 24, actorEpoch >>> 16, actorEpoch >>> 8, actorEpoch));
 }
 
 export function sameDot(a: Dot, b: Dot): boolean {
