@@ -65,14 +65,14 @@ export class Leases {
     return this.#hlc.latest.ms - this.#clock.wallMs() - MAX_AHEAD_MS / 2;
   }
 
-  /** Takes in a time that came with an object; false when it is too far ahead. */
-  observe(time: HybridTime): boolean {
-    return this.#hlc.observe(time, this.#clock.wallMs(), this.#mostAheadMs()) === 'ok';
+  /** Takes in a time that came with an object; false when it is too far ahead. `nowMs` is the wall clock's, as below. */
+  observe(time: HybridTime, nowMs: number = this.#clock.wallMs()): boolean {
+    return this.#hlc.observe(time, nowMs, this.#mostAheadMs()) === 'ok';
   }
 
   /** Whether a dot and a time can be given out now. Starts a renewal when half of a lease is used. */
-  ready(): boolean {
-    const latest = Math.max(this.#clock.wallMs(), this.#hlc.latest.ms);
+  ready(nowMs: number = this.#clock.wallMs()): boolean {
+    const latest = Math.max(nowMs, this.#hlc.latest.ms);
     if (this.#counterEnd - this.#counter < COUNTER_LEASE / 2 || latest + this.#timeLeaseMs / 2 > this.#hlc.ceilingMs) {
       // Who needs the result calls `renew` and hears of the failure there.
       this.renew().catch(() => undefined);
@@ -92,8 +92,8 @@ export class Leases {
   }
 
   /** The next time; only when `ready`. */
-  time(): HybridTime {
-    return this.#hlc.now(this.#clock.wallMs());
+  time(nowMs: number): HybridTime {
+    return this.#hlc.now(nowMs);
   }
 
   /** Takes the next leases; resolves when they are durable. @throws CoterieError DISK_FULL, DISK_FAILED */

@@ -7,24 +7,30 @@
 
 import type { Clock, Timer } from '../env/clock.ts';
 
+/** A timer in its slot's ring; the slot itself is what the ring begins and ends with, so that one is put in and taken out without a search. */
 class WheelTimer implements Timer {
   readonly run: () => void;
-  readonly slot: Set<WheelTimer>;
+  before: WheelTimer = this;
+  behind: WheelTimer = this;
 
-  constructor(slot: Set<WheelTimer>, run: () => void) {
-    this.slot = slot;
+  constructor(run: () => void) {
     this.run = run;
   }
 
   cancel(): void {
-    this.slot.delete(this);
+    this.before.behind = this.behind;
+    this.behind.before = this.before;
+    this.before = this;
+    this.behind = this;
   }
 }
+
+const nothing = (): void => undefined;
 
 export class TimerWheel {
   readonly #clock: Clock;
   readonly #tickMs: number;
-  readonly #slots = new Map<number, Set<WheelTimer>>();
+  readonly #slots = new Map<number, WheelTimer>();
   #armed: Timer | undefined;
   #armedTick = Infinity;
 
@@ -35,14 +41,22 @@ export class TimerWheel {
   }
 
   after(delayMs: number, run: () => void): Timer {
-    const tick = Math.ceil((this.#clock.monotonicMs() + delayMs) / this.#tickMs);
+    return this.at(this.#clock.monotonicMs() + delayMs, run);
+  }
+
+  /** @param timeMs monotonic; one that is past is as soon as can be */
+  at(timeMs: number, run: () => void): Timer {
+    const tick = Math.ceil(timeMs / this.#tickMs);
     let slot = this.#slots.get(tick);
     if (slot === undefined) {
-      slot = new Set();
+      slot = new WheelTimer(nothing);
       this.#slots.set(tick, slot);
     }
-    const timer = new WheelTimer(slot, run);
-    slot.add(timer);
+    const timer = new WheelTimer(run);
+    timer.before = slot.before;
+    timer.behind = slot;
+    slot.before.behind = timer;
+    slot.before = timer;
     if (tick < this.#armedTick) this.#arm(tick);
     return timer;
   }
@@ -59,7 +73,11 @@ export class TimerWheel {
     for (const tick of ticks.sort((a, b) => a - b)) {
       const slot = this.#slots.get(tick);
       this.#slots.delete(tick);
-      for (const timer of slot ?? []) timer.run();
+      if (slot === undefined) continue;
+      for (let timer = slot.behind; timer !== slot; timer = slot.behind) {
+        timer.cancel();
+        timer.run();
+      }
     }
   }
 
@@ -79,7 +97,7 @@ export class TimerWheel {
     this.#run([...this.#slots.keys()].filter((tick) => tick <= now));
     let next = Infinity;
     for (const [tick, slot] of this.#slots) {
-      if (slot.size === 0) this.#slots.delete(tick);
+      if (slot.behind === slot) this.#slots.delete(tick);
       else if (tick < next) next = tick;
     }
     if (next < this.#armedTick) this.#arm(next);

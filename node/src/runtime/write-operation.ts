@@ -192,6 +192,7 @@ export class WriteOperation implements WriteOut {
     if (this.#over) return;
     const { leases } = this.#core;
     this.#keepGeneration();
+    const nowMs = this.#core.clock.wallMs();
     const found = this.#ownCopy();
     if (found instanceof Pending) {
       this.#await((this.#standsIn ? this.#core.hints : this.#core.store).load(found));
@@ -202,20 +203,20 @@ export class WriteOperation implements WriteOut {
       const { content } = this.#gathered;
       if (content.bytes !== undefined) local = mergeContents(this.#core.policies, contentOf(local), content).bytes;
     }
-    if (local !== undefined && !leases.observe(readHeader(local).newest)) {
+    if (local !== undefined && !leases.observe(readHeader(local).newest, nowMs)) {
       throw new CoterieError('CLOCK_SKEW', 'the key holds times too far ahead of this node’s clock', { outcome: 'none' });
     }
-    if (this.#command.attempt?.second === true && !leases.observe({ ms: this.#command.attempt.latestMs, logical: MAX_LOGICAL })) {
+    if (this.#command.attempt?.second === true && !leases.observe({ ms: this.#command.attempt.latestMs, logical: MAX_LOGICAL }, nowMs)) {
       throw new CoterieError('CLOCK_SKEW', 'the first coordinator’s time may be too far ahead of this node’s clock', { outcome: 'none' });
     }
-    if (!leases.ready()) {
+    if (!leases.ready(nowMs)) {
       this.#await(leases.renew());
       return;
     }
     const replaces = this.#context === undefined && this.#command.kind !== 'expire';
     const object = local === undefined ? emptyObject() : (replaces ? decodeReplaced : decodeObject)(local, CHECKSUM);
     if (this.#gathered === undefined && this.#gatherFirst(object, local)) return;
-    this.#apply(object, local, found);
+    this.#apply(object, local, found, nowMs);
   }
 
   /** The copy that this node coordinates on. @throws CoterieError DATA_DAMAGED */
@@ -294,18 +295,20 @@ export class WriteOperation implements WriteOut {
     });
   }
 
-  /** @param stored this store's copy, where `local` may hold more */
-  #apply(object: KvObject, local: Uint8Array | undefined, stored: Entry | Hinted | undefined): void {
+  /**
+   * @param stored this store's copy, where `local` may hold more
+   * @param nowMs the wall clock's
+   */
+  #apply(object: KvObject, local: Uint8Array | undefined, stored: Entry | Hinted | undefined, nowMs: number): void {
     const { clock, leases, limits, policies, metrics, standIn } = this.#core;
     const own = policies.ownCopy(local);
     const seen = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
-    const nowMs = clock.wallMs();
     const applied = applyWrite(seen, policies.mutation(this.#mutation(), seen, nowMs), {
       dot: () => {
         this.#minted = this.#standsIn ? standIn.dot() : leases.dot();
         return this.#minted;
       },
-      time: leases.time(),
+      time: leases.time(nowMs),
       nowMs,
       clockEntries: limits.clockEntries,
       truncate: object.clock.length <= limits.clockEntries ? undefined : (held, keep) => this.#truncated(held, keep, local),
@@ -382,8 +385,9 @@ export class WriteOperation implements WriteOut {
     if (said !== undefined && said !== 'stored' && said.outcome === 'none') throw said;
     this.#state = state;
     if (this.#standIns !== undefined) this.#fallbackWritesOf(state, this.#standIns).start(bytes);
-    const payload = n > 1 || this.#standsIn ? encoder.writeRequest(diskKey, bytes, this.#generation) : bytes;
-    const deadlineMs = Math.max(LEAST_REPLICATION_MS, this.#remainingMs());
+    const others = n > 1 || this.#standsIn;
+    const payload = others ? encoder.writeRequest(diskKey, bytes, this.#generation) : bytes;
+    const deadlineMs = others ? Math.max(LEAST_REPLICATION_MS, this.#remainingMs()) : 0;
     let down = 0;
     for (let replica = 0; replica < n; replica += 1) {
       if (replica === own) continue;
@@ -512,7 +516,7 @@ export class WriteOperation implements WriteOut {
   }
 
   #armDeadline(): void {
-    this.#deadline ??= this.#core.wheel.after(this.#remainingMs(), () => {
+    this.#deadline ??= this.#core.wheel.at(this.#startMs + this.#command.timeoutMs, () => {
       if (this.#state !== undefined) writeStep(this.#state, timedOut(), this);
       else this.#refuse(new CoterieError('TIMEOUT', 'the write could not begin in time', { outcome: 'none' }));
     });

@@ -58,6 +58,33 @@ describe('the timer wheel', () => {
     expect(clock.pending).toBe(0);
   });
 
+  test('runs a timer at a time, and one whose time is past as soon as it can', () => {
+    const clock = new HandClock();
+    const wheel = new TimerWheel(clock, 4);
+    const ran: string[] = [];
+    clock.turnTo(100);
+    wheel.at(110, () => ran.push(`110 at ${String(clock.now)}`));
+    wheel.at(50, () => ran.push(`50 at ${String(clock.now)}`));
+    clock.turnTo(200);
+    expect(ran).toEqual(['50 at 100', '110 at 112']);
+  });
+
+  test('a timer cancels those that are to run after it in its tick, and itself, once or twice', () => {
+    const clock = new HandClock();
+    const wheel = new TimerWheel(clock, 4);
+    const ran: number[] = [];
+    const timers = [0, 1, 2, 3].map((i) =>
+      wheel.after(4, () => {
+        ran.push(i);
+        if (i !== 1) return;
+        for (const timer of timers.slice(0, 3)) timer.cancel();
+        timers[2]?.cancel();
+      }),
+    );
+    clock.turnTo(1000);
+    expect([ran, clock.pending]).toEqual([[0, 1, 3], 0]);
+  });
+
   test('what is cancelled does not run, and leaves nothing behind', () => {
     const clock = new HandClock();
     const wheel = new TimerWheel(clock, 4);
