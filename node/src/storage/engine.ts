@@ -138,6 +138,7 @@ export class Engine {
       shapeChanged: () => {
         this.#shapeChanged();
       },
+      flushing: (memtable) => this.#reads.renewEntries(memtable),
       tablesMade: (numbers) => {
         this.#openTables(numbers);
       },
@@ -234,7 +235,6 @@ export class Engine {
         done(asCoterieError(error));
         return;
       }
-      for (const key of batch.keys) this.#reads.entries.forget(key, hashKey(key, this.#hash));
       this.#appended(batch.length, batch.bytes);
     }
     this.#submit(done);
@@ -254,7 +254,6 @@ export class Engine {
       done(asCoterieError(error));
       return;
     }
-    this.#reads.renewEntry(key, hash, { kind: tombstone ? 'tombstone' : 'value', expireAtMs, gcTag, value });
     this.#appended(1, key.length + value.length);
     this.#submit(done);
   }

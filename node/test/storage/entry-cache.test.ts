@@ -4,9 +4,13 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { SeededRandom } from '../../sim/disk/seeded-random.ts';
 import { newVolume, openEngine, TINY } from '../../sim/storage/engine-process.ts';
 import type { EngineProcess } from '../../sim/storage/engine-process.ts';
+import { NodeClock } from '../../src/env-node/clock.ts';
 import { EntryCache } from '../../src/storage/cache/entry-cache.ts';
+import { renewEntries } from '../../src/storage/cache/entry-renewal.ts';
 import type { CollectionPolicy } from '../../src/storage/engine.ts';
 import type { Entry } from '../../src/storage/entry.ts';
+import { Memtable } from '../../src/storage/memtable/memtable.ts';
+import { SlabPool } from '../../src/storage/memtable/slab.ts';
 import { hashKey, type KeyHash } from '../../src/storage/sstable/bloom.ts';
 import { WriteBatch } from '../../src/storage/write-batch.ts';
 
@@ -99,6 +103,33 @@ describe('the cache of entries', () => {
     }
     expect(textOf(got(cache, 'hot'))).toBe('29900');
     expect(cache.bytes).toBeLessThanOrEqual(500_000);
+  });
+
+  it('takes over the newest that a memtable has of the keys that it holds, some of them in each turn', async () => {
+    const cache = new EntryCache(2_000_000, true);
+    const memtable = new Memtable(new SlabPool(0), 0);
+    const keys = Array.from({ length: 3000 }, (_, i) => `key ${String(i)}`);
+    const [first, second] = [new WriteBatch(), new WriteBatch()];
+    for (const [i, key] of keys.entries()) {
+      if (i % 3 > 0) cache.put(key, entryOf('old'));
+      first.put(key, Buffer.from('between'));
+      if (i % 10 === 0) second.delete(key);
+      else second.put(key, Buffer.from('new'));
+    }
+    cache.put('other', entryOf('other'));
+    memtable.append(first, 1, 0);
+    memtable.append(second, 2, 0);
+    let turns = 0;
+    const clock = new NodeClock();
+    clock.soon = (fn): void => {
+      turns += 1;
+      queueMicrotask(fn);
+    };
+    await renewEntries(cache, memtable, clock);
+    const expected = keys.map((_, i) => (i % 3 > 0 && i % 10 > 0 ? 'new' : undefined));
+    expect(keys.map((key) => textOf(got(cache, key)))).toEqual(expected);
+    expect(textOf(got(cache, 'other'))).toBe('other');
+    expect(turns).toBe(2);
   });
 
   it('finds every key it holds, however many share a place', () => {

@@ -6,8 +6,8 @@
  * is evicted whole, but for entries that were hit since they came: these are copied to the end once more. What is written again takes the place
  * of what was there, if it fits and nobody reads it.
  *
- * Invariants: for a key it holds what the newest table that knows the key has, or nothing; so whoever writes a key forgets it here, and
- * memtables are asked first. What was found can be read until the turn of the loop ends: segments go only in `trim`, which runs between turns,
+ * Invariants: for a key it holds what the newest table that knows the key has, or nothing; so a memtable's keys are renewed here before it goes to
+ * a table, and memtables are asked first. What was found can be read until the turn of the loop ends: segments go only in `trim`, which runs between turns,
  * and an entry found since the last turn that was told of is never written over. Their memory is used again.
  */
 
@@ -118,7 +118,11 @@ export class EntryCache {
     this.#keep(key, hash.h1, entry);
   }
 
-  /** The key is being written: who has it keeps the new entry, because it is wanted again when its memtable has gone to a table. */
+  has(key: ByteString, { h1 }: KeyHash): boolean {
+    return this.#find(key, h1) !== undefined;
+  }
+
+  /** A table is to have this of the key: it takes the place of what is cached, if anything is. */
   renew(key: ByteString, { h1 }: KeyHash, entry: Entry): void {
     const cached = this.#find(key, h1);
     if (cached === undefined) return;
@@ -136,7 +140,7 @@ export class EntryCache {
     if (value.length <= this.#entryBytes) this.#keep(key, h1, entry).referenced = true;
   }
 
-  /** The key is being written: what tables have for it is no longer the newest. */
+  /** Nothing is known of the key any more. */
   forget(key: ByteString, { h1 }: KeyHash): void {
     const cached = this.#find(key, h1);
     if (cached !== undefined) this.#remove(cached);

@@ -13,8 +13,8 @@ import { isVfsError } from '../../env/vfs.ts';
 import type { Entry } from '../entry.ts';
 import { isMalformed, MalformedError, Reader } from '../binary.ts';
 import type { DamagedRange } from '../damage.ts';
+import type { Memtable } from '../memtable/memtable.ts';
 import type { Settings } from '../options.ts';
-import type { KeyHash } from '../sstable/bloom.ts';
 import { openBlock, openBlockInto, openedLength, TRAILER_BYTES } from '../sstable/codec.ts';
 import { decodeFooter, FOOTER_BYTES } from '../sstable/footer.ts';
 import { TableIndex } from '../sstable/index-block.ts';
@@ -26,6 +26,7 @@ import { BlockCache } from './block-cache.ts';
 import { BlockMemory } from './block-memory.ts';
 import type { CachedBlock } from './block-cache.ts';
 import { EntryCache } from './entry-cache.ts';
+import { renewEntries } from './entry-renewal.ts';
 import { ReadBudget } from './read-budget.ts';
 
 /** The number under which a table's own opening is asked for. */
@@ -104,9 +105,9 @@ export class TableReads {
     this.#trimSoon();
   }
 
-  /** The key is being written. */
-  renewEntry(key: ByteString, hash: KeyHash, entry: Entry): void {
-    this.entries.renew(key, hash, entry);
+  /** The memtable is about to go to a table: resolves when nothing older is cached of its keys. */
+  async renewEntries(memtable: Memtable): Promise<void> {
+    await renewEntries(this.entries, memtable, this.#settings.clock);
     this.#trimSoon();
   }
 

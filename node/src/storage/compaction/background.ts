@@ -15,6 +15,7 @@ import { covers, normalise, touches } from '../key-range.ts';
 import type { Settings } from '../options.ts';
 import type { ManifestState } from '../manifest/codec.ts';
 import { bytesOf } from '../manifest/version.ts';
+import type { Memtable } from '../memtable/memtable.ts';
 import type { TableMeta } from '../sstable/table-meta.ts';
 import { logName, tableName } from '../sstable/table-meta.ts';
 import type { TableFormat } from '../sstable/table-writer.ts';
@@ -34,6 +35,8 @@ const RETRY_MOST_MS = 10_000;
 export interface BackgroundOwner {
   /** The number of sealed memtables or of tables changed. */
   shapeChanged(): void;
+  /** The memtable is about to become a table: resolves when that may be. */
+  flushing(memtable: Memtable): Promise<void>;
   /** New tables are in the current version. */
   tablesMade(numbers: ReadonlySet<number>): void;
   /** A compaction dropped entries by its policy, or found some lost: what was answered of them before is no longer so. */
@@ -230,7 +233,8 @@ export class Background {
     try {
       if (!memtable.isEmpty) {
         const slabs = memtable.slabs.map((slab) => ({ memory: slab.memory, used: slab.used }));
-        const result = await executor.run(flushJob, { directory, number, format: this.#format(0), slabs }, 'urgent');
+        const written = executor.run(flushJob, { directory, number, format: this.#format(0), slabs }, 'urgent');
+        const [result] = await Promise.all([written, this.#owner.flushing(memtable)]);
         table = result.table;
       }
       await follower.flushing(memtable.lastSequence);
