@@ -53,6 +53,8 @@ const MOST_ROUNDS = 16;
 export class ClientOperations {
   readonly #core: NodeCore;
   readonly #buckets: ReadonlyMap<string, BucketDefinition>;
+  /** The bucket that was asked for last. */
+  #latest: BucketDefinition | undefined;
   readonly #placed: PlacedKey = { diskKey: '', partition: 0 as PartitionId };
 
   constructor(core: NodeCore) {
@@ -326,8 +328,10 @@ export class ClientOperations {
   }
 
   #bucketOf(name: string): BucketDefinition {
+    // Of a string that has just come in the map must first compute the hash, and look it up among all strings.
+    if (this.#latest?.name === name) return this.#latest;
     const bucket = this.#buckets.get(name);
-    if (bucket !== undefined) return bucket;
+    if (bucket !== undefined) return (this.#latest = bucket);
     throw new CoterieError('BUCKET_UNKNOWN', `there is no bucket ${JSON.stringify(name.slice(0, 64))}`, { outcome: 'none' });
   }
 

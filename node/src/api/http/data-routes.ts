@@ -219,6 +219,7 @@ function answerWrite(exchange: Exchange, { context, siblings, fallbacks = 0 }: W
   if (siblings > 1) head.push(SIBLINGS_HEADER, String(siblings));
   if (fallbacks > 0) head.push(FALLBACKS_HEADER, String(fallbacks));
   const response = exchange.direct();
-  response.writeHead(204, head);
+  // Named, the status is not looked up.
+  response.writeHead(204, 'No Content', head);
   response.end();
 }
