@@ -19,16 +19,7 @@ import type { Entry } from '../storage/entry.ts';
 import { overlapping } from '../cluster/quorum/legality.ts';
 import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import type { Content } from '../cluster/quorum/read.ts';
-import {
-  acknowledged,
-  bits,
-  fallbacksCounted,
-  newWrite,
-  timedOut,
-  type WriteOut,
-  type WriteState,
-  writeStep,
-} from '../cluster/quorum/write.ts';
+import { bits, type WriteOut } from '../cluster/quorum/write.ts';
 import { type Allocate, decodeObject, decodeReplaced, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
 import { type Context, decodeContext } from '../cluster/versioning/context.ts';
 import { MAX_LOGICAL } from '../cluster/versioning/hlc.ts';
@@ -36,21 +27,16 @@ import { type Dot, emptyObject, type KvObject, sameDot, type Sibling } from '../
 import { operationOfAttempt } from '../cluster/versioning/attempt.ts';
 import { findOperation, operationOf } from '../cluster/versioning/operation.ts';
 import { type Applied, applyWrite, type Mutation, type Operation } from '../cluster/versioning/update.ts';
-import { MESSAGE } from '../transport/messages/message-type.ts';
 import type { Sink } from './answer.ts';
 import { ClockTruncation } from './clock-truncation.ts';
-import { FallbackWrites, needsStandIn } from './fallback-writes.ts';
-import type { StandIns } from './fallbacks.ts';
 import { contentOf, digestOf, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import { GatherOperation } from './gather-operation.ts';
 import type { Hinted } from './hint-store.ts';
-import type { Done } from './local-store.ts';
 import { ObjectWritten } from './object-written.ts';
+import { fallbackSlots, type WritePlace, WriteReplication } from './write-replication.ts';
 import { bodyHash, owned, type WriteAnswer, type WriteCommand } from './write-command.ts';
 
-/** Copies keep going out for so long after a client has stopped waiting. */
-const LEAST_REPLICATION_MS = 1000;
 /** When to ask again where fallbacks are full. */
 const FULL_RETRY_MS = 1000;
 
@@ -64,6 +50,14 @@ interface Gathered {
 const scratch = new Uint8Array(64 * 1024);
 const lend: Allocate = (size) => (size <= scratch.length ? scratch.subarray(0, size) : new Uint8Array(size));
 
+function placeOf({ members, fallbacks }: NodeCore, { replicas, sloppy, diskKey }: WriteCommand): WritePlace {
+  const own = replicas.indexOf(members.self);
+  const whole = own >= 0 && members.healthyBits(replicas) === (1 << replicas.length) - 1;
+  const standIns = sloppy && !whole ? fallbacks.ofKey(diskKey) : undefined;
+  // Who sent the write here may see others as unhealthy than this node does.
+  return { slot: own < 0 ? Math.max(0, standIns?.bySlot.indexOf(members.self) ?? 0) : own, standsIn: own < 0, standIns };
+}
+
 export class WriteOperation implements WriteOut {
   readonly #core: NodeCore;
   #command: WriteCommand;
@@ -74,7 +68,7 @@ export class WriteOperation implements WriteOut {
   /** The dot of this write, once it has one. */
   #minted: Dot | undefined;
   #gathered: Gathered | undefined;
-  #state: WriteState | undefined;
+  #replication: WriteReplication | undefined;
   #answer: ObjectWritten | undefined;
   /** Of the partition, when what the operation knows was read; 0 where it is not under way. */
   #begun = 0;
@@ -84,12 +78,7 @@ export class WriteOperation implements WriteOut {
   #deadline: Timer | undefined;
   #over = false;
   #ownsBytes = false;
-  /** Position in the replica list of this node, or of the primary that it stands in for. */
-  readonly #slot: number;
-  readonly #standsIn: boolean;
-  /** Who stands in for whom, where a primary is unhealthy and fallbacks may be counted. */
-  #standIns: StandIns | undefined;
-  #fallbackWrites: FallbackWrites | undefined;
+  readonly #place: WritePlace;
   /** Where the clock is too long. */
   #truncation: ClockTruncation | undefined;
 
@@ -98,15 +87,7 @@ export class WriteOperation implements WriteOut {
     this.#command = command;
     this.#sink = sink;
     this.#startMs = core.clock.monotonicMs();
-    const { members, fallbacks } = core;
-    const { replicas } = command;
-    const own = replicas.indexOf(members.self);
-    this.#standsIn = own < 0;
-    if (command.sloppy && (own < 0 || members.healthyBits(replicas) !== (1 << replicas.length) - 1)) {
-      this.#standIns = fallbacks.ofKey(command.diskKey);
-    }
-    // Who sent the write here may see others as unhealthy than this node does.
-    this.#slot = own < 0 ? Math.max(0, this.#standIns?.bySlot.indexOf(members.self) ?? 0) : own;
+    this.#place = placeOf(core, command);
     this.#partition = partitionOfDiskKey(core.topology, command.diskKey);
   }
 
@@ -123,10 +104,10 @@ export class WriteOperation implements WriteOut {
       this.#refuse(new CoterieError('NOT_SYNCHRONISED', `this node cannot coordinate writes: ${reason}`, { outcome: 'none' }));
       return;
     }
-    const reachable = bits(members.reachableBits(command.replicas) | this.#fallbackSlots());
+    const reachable = bits(members.reachableBits(command.replicas) | fallbackSlots(this.#place));
     if (reachable < command.w) {
       const message = `${String(command.w)} replicas must take the write, and ${String(reachable)} can be reached`;
-      if (this.#standIns?.shortOfRoom === true) {
+      if (this.#place.standIns?.shortOfRoom === true) {
         this.#refuse(new CoterieError('BUSY', `${message}: fallbacks hold as many hints as they may`, { retryAfterMs: FULL_RETRY_MS }));
       } else this.#refuse(new CoterieError('NO_QUORUM', message, { outcome: 'none' }));
       return;
@@ -147,10 +128,8 @@ export class WriteOperation implements WriteOut {
     this.#deadline?.cancel();
     // Set before the machine's first event.
     if (this.#answer === undefined) return;
-    if (this.#state !== undefined && this.#state.fallbacks !== 0) {
-      this.#answer.fallbacks = fallbacksCounted(this.#state);
-      if (this.#answer.fallbacks > 0) this.#core.metrics.counts.sloppyWrites.add();
-    }
+    this.#answer.fallbacks = this.#replication?.fallbacks ?? 0;
+    if (this.#answer.fallbacks > 0) this.#core.metrics.counts.sloppyWrites.add();
     this.#sink.succeed(this.#answer);
   }
 
@@ -177,7 +156,7 @@ export class WriteOperation implements WriteOut {
   /** Whether this node still takes what the operation would store. */
   #isAdmitted(): boolean {
     const { generations } = this.#core.store;
-    if (this.#standsIn) return generations.admitsHint(this.#partition, this.#generation);
+    if (this.#place.standsIn) return generations.admitsHint(this.#partition, this.#generation);
     return generations.admits(this.#partition, this.#generation);
   }
 
@@ -195,7 +174,7 @@ export class WriteOperation implements WriteOut {
     const nowMs = this.#core.clock.wallMs();
     const found = this.#ownCopy();
     if (found instanceof Pending) {
-      this.#await((this.#standsIn ? this.#core.hints : this.#core.store).load(found));
+      this.#await((this.#place.standsIn ? this.#core.hints : this.#core.store).load(found));
       return;
     }
     let local = found === undefined ? undefined : 'kind' in found ? found.value : found.bytes;
@@ -222,15 +201,10 @@ export class WriteOperation implements WriteOut {
   /** The copy that this node coordinates on. @throws CoterieError DATA_DAMAGED */
   #ownCopy(): Entry | Hinted | undefined | Pending {
     const { store, hints } = this.#core;
-    if (!this.#standsIn) return store.tryGetHeld(this.#command.diskKey);
+    if (!this.#place.standsIn) return store.tryGetHeld(this.#command.diskKey);
     const hinted = hints.tryGet(this.#command.diskKey);
     if (hinted !== undefined && !(hinted instanceof Pending)) this.#generation = Math.min(this.#generation, hinted.generation);
     return hinted;
-  }
-
-  /** Bits of the primaries that somebody stands in for. */
-  #fallbackSlots(): number {
-    return (this.#standIns?.slots ?? 0) | (this.#standsIn ? 1 << this.#slot : 0);
   }
 
   /** Whether the copies of others must be had first; then it has asked for them. */
@@ -243,7 +217,7 @@ export class WriteOperation implements WriteOut {
       if (attempt === undefined) {
         need = overlapping(n, bucket.W) - 1;
         // Of a stand-in the primary is another store, which may still answer.
-        thorough = n > 1 || this.#standsIn;
+        thorough = n > 1 || this.#place.standsIn;
       } else {
         // Nobody was told of the first attempt: none of the copies must be had.
         thorough = attempt.second;
@@ -254,7 +228,12 @@ export class WriteOperation implements WriteOut {
     if (kind === 'expire' || keepTtl) need = Math.max(need, overlapping(n, bucket.W) - 1);
     const truncate = object.clock.length > this.#core.limits.clockEntries && kind === 'put';
     // No write waits for a primary that does not answer now: the clock would cost it its time.
-    if (truncate && !this.#standsIn && this.#standIns === undefined && this.#core.members.healthyBits(replicas) === (1 << n) - 1) {
+    if (
+      truncate &&
+      !this.#place.standsIn &&
+      this.#place.standIns === undefined &&
+      this.#core.members.healthyBits(replicas) === (1 << n) - 1
+    ) {
       if (this.#truncation === undefined) {
         this.#survey(local);
         return true;
@@ -268,8 +247,8 @@ export class WriteOperation implements WriteOut {
     new GatherOperation(this.#core, {
       diskKey: this.#command.diskKey,
       replicas,
-      standIns: this.#standIns,
-      own: this.#slot,
+      standIns: this.#place.standIns,
+      own: this.#place.slot,
       need,
       thorough,
       silent: attempt?.silent ?? 0,
@@ -305,7 +284,7 @@ export class WriteOperation implements WriteOut {
     const seen = own === local ? object : own === undefined ? emptyObject() : decodeObject(own, CHECKSUM);
     const applied = applyWrite(seen, policies.mutation(this.#mutation(), seen, nowMs), {
       dot: () => {
-        this.#minted = this.#standsIn ? standIn.dot() : leases.dot();
+        this.#minted = this.#place.standsIn ? standIn.dot() : leases.dot();
         return this.#minted;
       },
       time: leases.time(nowMs),
@@ -340,7 +319,7 @@ export class WriteOperation implements WriteOut {
       }
     }
     metrics.counts.coordinated.add();
-    if (this.#standsIn) metrics.counts.stoodIn.add();
+    if (this.#place.standsIn) metrics.counts.stoodIn.add();
     this.#replicate(applied.object, applied.existed, stored);
   }
 
@@ -364,110 +343,12 @@ export class WriteOperation implements WriteOut {
     }
   }
 
-  /** Hands the object to the engine and to the other primaries, and counts. */
   #replicate(object: KvObject, existed: boolean, stored: Entry | Hinted | undefined): void {
-    const { members, encoder, transport, topology, policies } = this.#core;
-    const { replicas, diskKey, w } = this.#command;
-    const bytes = encodeObject(object, CHECKSUM, lend);
-    const n = replicas.length;
-    const own = this.#standsIn ? n + this.#slot : this.#slot;
-    const state = newWrite(n, policies.writeQuorum(w), this.#fallbackSlots());
     this.#answer = this.#answerOf(object, existed, true);
-    // Until the others have been sent theirs, what the engine says is only noted: who is answered may ask for more at once.
-    let handing = true;
-    let said: CoterieError | 'stored' | undefined;
-    this.#putOwn(stored, bytes, (error) => {
-      if (handing) said = error ?? 'stored';
-      else this.#count(state, own, error?.code);
-    });
-    handing = false;
-    // The engine refused it before any effect, and nobody else has it.
-    if (said !== undefined && said !== 'stored' && said.outcome === 'none') throw said;
-    this.#state = state;
-    if (this.#standIns !== undefined) this.#fallbackWritesOf(state, this.#standIns).start(bytes);
-    const others = n > 1 || this.#standsIn;
-    const payload = others ? encoder.writeRequest(diskKey, bytes, this.#generation) : bytes;
-    const deadlineMs = others ? Math.max(LEAST_REPLICATION_MS, this.#remainingMs()) : 0;
-    let down = 0;
-    for (let replica = 0; replica < n; replica += 1) {
-      if (replica === own) continue;
-      const member = replicas[replica] ?? -1;
-      if (members.isDown(member)) {
-        down |= 1 << replica;
-        continue;
-      }
-      transport.request(members.nameOf(member), MESSAGE.write, payload, deadlineMs, topology.epoch, (reply) => {
-        this.#count(state, replica, reply.kind === 'reply' ? undefined : reply.code);
-      });
-    }
-    for (let replica = 0; down >>> replica !== 0; replica += 1) {
-      if ((down & (1 << replica)) !== 0) this.#count(state, replica, 'PEER_UNREACHABLE');
-    }
-    if (said !== undefined) this.#count(state, own, said === 'stored' ? undefined : said.code);
-    if (!state.answered) this.#armDeadline();
-  }
-
-  /** Stores the object where this node coordinates it: among its data, or as a hint. */
-  #putOwn(stored: Entry | Hinted | undefined, bytes: Uint8Array, done: Done): void {
-    const { store, hints } = this.#core;
-    const { diskKey, w, bucket } = this.#command;
-    if (this.#standsIn) hints.put(this.#slot, diskKey, bytes, Math.max(w, bucket.W), this.#generation, done);
-    else store.put(diskKey, stored !== undefined && 'kind' in stored ? stored : undefined, bytes, readHeader(bytes), done);
-  }
-
-  /** A replica has it durably, or says why not. */
-  #count(state: WriteState, replica: number, failure: ErrorCode | undefined): void {
-    if (failure === undefined) {
-      writeStep(state, acknowledged(replica), this);
-      return;
-    }
-    if (replica < state.n && needsStandIn(failure)) {
-      const { sloppy, diskKey } = this.#command;
-      if (sloppy) this.#fallbackWritesOf(state, this.#standIns ?? this.#core.fallbacks.ofKey(diskKey)).standInFor(replica);
-      else if (replica !== this.#slot) this.#core.missed(diskKey, replica);
-    }
-    writeStep(state, { kind: 'failed', replica, code: failure }, this);
-  }
-
-  #fallbackWritesOf(state: WriteState, standIns: StandIns): FallbackWrites {
-    this.#fallbackWrites ??= new FallbackWrites({
-      core: this.#core,
-      command: this.#command,
-      state,
-      out: this,
-      standIns,
-      own: this.#standsIn ? this.#slot : undefined,
-      deadlineMs: () => Math.max(LEAST_REPLICATION_MS, this.#remainingMs()),
-      generation: this.#generation,
-      copy: (use, fail) => {
-        this.#lendCopy(use, ({ code }) => {
-          fail(code);
-        });
-      },
-    });
-    return this.#fallbackWrites;
-  }
-
-  #lendCopy(use: (bytes: Uint8Array, generation: number) => void, fail: (error: CoterieError) => void): void {
-    const { store, hints } = this.#core;
-    const { diskKey } = this.#command;
-    const generation = this.#generation;
-    const gone = (): void => {
-      fail(new CoterieError('NOT_FOUND', 'the coordinator’s copy of the write is gone', { outcome: 'unknown' }));
-    };
-    if (this.#standsIn) {
-      const lendHinted = (hinted: Hinted | undefined): void => {
-        if (hinted === undefined) gone();
-        else use(hinted.bytes, Math.min(generation, hinted.generation));
-      };
-      hints.read(diskKey, lendHinted, fail);
-      return;
-    }
-    const lendOwn = (bytes: Uint8Array | undefined): void => {
-      if (bytes === undefined) gone();
-      else use(bytes, generation);
-    };
-    store.read(diskKey, lendOwn, fail);
+    const leftMs = (): number => this.#remainingMs();
+    this.#replication = new WriteReplication(this.#core, this.#command, this.#place, this.#generation, leftMs, this);
+    this.#replication.start(encodeObject(object, CHECKSUM, lend), stored);
+    if (!this.#replication.answered) this.#armDeadline();
   }
 
   #answerOf(object: KvObject, existed: boolean, changed: boolean): ObjectWritten {
@@ -517,7 +398,7 @@ export class WriteOperation implements WriteOut {
 
   #armDeadline(): void {
     this.#deadline ??= this.#core.wheel.at(this.#startMs + this.#command.timeoutMs, () => {
-      if (this.#state !== undefined) writeStep(this.#state, timedOut(), this);
+      if (this.#replication !== undefined) this.#replication.timedOut();
       else this.#refuse(new CoterieError('TIMEOUT', 'the write could not begin in time', { outcome: 'none' }));
     });
   }
