@@ -187,6 +187,21 @@ describe('admission, whatever comes', () => {
     expect(state.limit).toBe(1000);
   });
 
+  test('a limit of which little is used grows no further than what a turn serves in any case', () => {
+    const state = newAdmission<Named>({ operations: 16_384, waiting: 0 }, 0);
+    const out: AdmissionOut<Named> = { start: () => undefined, refuse: () => undefined };
+    const run = (fromMs: number, untilMs: number, tookMs: number, atOnce: number): void => {
+      for (let nowMs = fromMs; nowMs < untilMs; nowMs += 10) {
+        for (let i = 0; i < atOnce; i += 1) if (arrive(state, nowMs) === 'start') ended(state, nowMs, tookMs, false, out);
+      }
+    };
+    run(0, 2000, 400, 100);
+    expect(state.limit).toBeLessThan(100);
+    run(2000, 60_000, 10, 20);
+    expect(state.limit).toBeGreaterThanOrEqual(LEAST_PER_TURN);
+    expect(state.limit).toBeLessThan(1.1 * LEAST_PER_TURN + 1);
+  });
+
   test('a turn within its target never refuses, and overload ends an interval after the last sign of it', () => {
     const state = newAdmission<Named>({ operations: 10, waiting: 1 }, 0);
     for (let nowMs = 0; nowMs <= INTERVAL_MS; nowMs += INTERVAL_MS / 10) turnEnded(state, nowMs, TURN_MS);

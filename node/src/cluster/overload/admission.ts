@@ -10,8 +10,9 @@
  * waits longer than a few milliseconds: who has waited long has mostly given up already, and serving in order would make everybody wait so long.
  *
  * The limit falls by a third where operations take too long or are refused further on, and grows by a tenth where they are not (additive increase
- * would take minutes to come back to thousands). A store that stops its writers for its flushes and compactions makes them wait on purpose, and by a
- * bound of its own: with fewer of them it would stop no earlier, so that what it holds says nothing of the limit.
+ * would take minutes to come back to thousands), above some hundreds only while half of it is used. A store that stops its writers for its flushes and
+ * compactions makes them wait on purpose, and by a bound of its own: with fewer of them it would stop no earlier, so that what it holds says nothing
+ * of the limit.
  *
  * Invariants: at most `limit` operations are under way and at most `waiting` in line; an operation is started or refused exactly once; none is
  * started at or after its deadline; while there is room nothing waits.
@@ -235,6 +236,11 @@ function calm(state: AdmissionState<Waiting>): void {
   if (!state.overloaded) state.pressedSinceMs = Infinity;
 }
 
+/** A limit that grew without being nearly reached would let in seconds of work when overload comes back: only what a turn serves anyway is regained so. */
+function isUsed({ limit, peak }: AdmissionState<Waiting>): boolean {
+  return limit < LEAST_PER_TURN || 2 * peak >= limit;
+}
+
 function judge(state: AdmissionState<Waiting>, nowMs: number): void {
   const { window, bounds } = state;
   const { count } = window;
@@ -245,7 +251,7 @@ function judge(state: AdmissionState<Waiting>, nowMs: number): void {
   const least = Math.min(LEAST_LIMIT, bounds.operations);
   if (strained) state.limit = Math.max(least, Math.floor(Math.min(state.limit, state.peak) * FALL));
   // A window in which the store stopped everything has shown nothing.
-  else if (!quiet || !stopped) state.limit = Math.min(bounds.operations, Math.ceil(state.limit * RISE));
+  else if ((!quiet || !stopped) && isUsed(state)) state.limit = Math.min(bounds.operations, Math.ceil(state.limit * RISE));
   state.typicalMs = window.quantile(0.5);
   state.peak = state.underWay;
   state.failed = 0;
