@@ -38,7 +38,7 @@ export interface NodeLimits {
    * 256 MiB. 16,384.
    */
   readonly operations: number;
-  /** Client operations that wait for their beginning; more are refused with BUSY. 1,024. */
+  /** Client operations that wait for their beginning, beside as many as could be under way; more are refused with BUSY. 1,024. */
   readonly waiting: number;
   /** Requests of peers under way at once; more are refused with BUSY. 16,384. */
   readonly peerRequests: number;

@@ -159,7 +159,7 @@ describe('admission, whatever comes', () => {
           }
           expect(state.underWay).toBe(underWay);
           expect(state.line.length).toBe(open.size);
-          expect(state.line.length).toBeLessThanOrEqual(most.waiting);
+          expect(state.line.length + underWay).toBeLessThanOrEqual(most.waiting + most.operations);
           expect(state.limit).toBeGreaterThanOrEqual(Math.min(LEAST_LIMIT, most.operations));
           expect(state.limit).toBeLessThanOrEqual(most.operations);
           if (state.line.length > 0) expect(underWay).toBeGreaterThanOrEqual(Math.min(state.limit, most.operations));
@@ -181,10 +181,42 @@ describe('admission, whatever comes', () => {
         for (let i = 0; i < 20; i += 1) ended(state, nowMs, tookMs, false, out);
       }
     };
+    // Two operations a millisecond, of which half may take a quarter of a second at most.
     run(0, 2000, 400);
-    expect(state.limit).toBeLessThan(100);
+    expect(state.limit).toBeLessThanOrEqual(180);
+    expect(state.limit).toBeGreaterThanOrEqual(160);
     run(2000, 20_000, 10);
     expect(state.limit).toBe(1000);
+  });
+
+  test('the limit is at once as high as the pace allows that operations are done at', () => {
+    const state = newAdmission<Named>({ operations: 16_384, waiting: 0 }, 0);
+    const out: AdmissionOut<Named> = { start: () => undefined, refuse: () => undefined };
+    while (arrive(state, 1) === 'start');
+    expect(state.underWay).toBe(LEAST_PER_TURN);
+    // All of them within a few ms.
+    for (let i = 0; i < LEAST_PER_TURN; i += 1) ended(state, 30, 5, false, out);
+    while (arrive(state, 30) === 'start');
+    expect(state.underWay).toBeGreaterThan(2 * LEAST_PER_TURN);
+    expect(isOverloaded(state, 30)).toBe(false);
+  });
+
+  test('what is slow is seen by what is usual: some ms on one machine, a good part of a second between distant zones', () => {
+    /** The limit after two seconds at so many ms an operation, where the ones before took `usualMs`. */
+    const limitAt = (usualMs: number, tookMs: number): number => {
+      const state = newAdmission<Named>({ operations: 256, waiting: 0 }, 0);
+      const out: AdmissionOut<Named> = { start: () => undefined, refuse: () => undefined };
+      for (let nowMs = 0; nowMs < 4000; nowMs += 10) {
+        const ms = nowMs < 2000 ? usualMs : tookMs;
+        if (arrive(state, nowMs) === 'start') ended(state, nowMs + ms, ms, false, out);
+      }
+      return state.limit;
+    };
+    expect(limitAt(5, 100)).toBe(256);
+    expect(limitAt(5, 150)).toBe(LEAST_LIMIT);
+    expect(limitAt(80, 150)).toBe(256);
+    expect(limitAt(80, 300)).toBe(LEAST_LIMIT);
+    expect(limitAt(200, 300)).toBe(LEAST_LIMIT);
   });
 
   test('a limit of which little is used grows no further than what a turn serves in any case', () => {
@@ -195,11 +227,11 @@ describe('admission, whatever comes', () => {
         for (let i = 0; i < atOnce; i += 1) if (arrive(state, nowMs) === 'start') ended(state, nowMs, tookMs, false, out);
       }
     };
-    run(0, 2000, 400, 100);
-    expect(state.limit).toBeLessThan(100);
+    run(0, 2000, 400, 4);
+    expect(state.limit).toBeLessThan(110);
     run(2000, 60_000, 10, 20);
     expect(state.limit).toBeGreaterThanOrEqual(LEAST_PER_TURN);
-    expect(state.limit).toBeLessThan(1.1 * LEAST_PER_TURN + 1);
+    expect(state.limit).toBeLessThan(1.25 * LEAST_PER_TURN + 1);
   });
 
   test('a turn within its target never refuses, and overload ends an interval after the last sign of it', () => {

@@ -185,19 +185,17 @@ describe('a turn of the loop', () => {
 });
 
 describe('a store that stops its writers', () => {
-  const MOST = 1000;
-
   test('makes no limit fall by what it holds, however long that goes on', () => {
     const loop = new Loop();
     for (let round = 0; round < 20; round += 1) {
       loop.stoppedMs = loop.clock.nowMs + 260;
       loop.round(200, 260, true);
     }
-    expect(loop.admission.limit).toBe(MOST);
+    expect(loop.admission.limit).toBe(LEAST_PER_TURN);
     // The last of what it held, which is heard of later.
     loop.stoppedMs = loop.clock.nowMs;
     loop.round(200, 400, true);
-    expect(loop.admission.limit).toBe(MOST);
+    expect(loop.admission.limit).toBe(LEAST_PER_TURN);
     // Not so what began when it was over.
     loop.work(1);
     loop.round(200, 400, true);

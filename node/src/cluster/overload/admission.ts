@@ -3,19 +3,21 @@
  *
  * Two queues can grow. That of the event loop lies in the kernel's socket buffers: a turn of the loop that takes long is its sign, and what a
  * turn has no time for is refused there and then, because a refusal costs a small part of what the operation would. That of the operations under
- * way (replicas, disks) is bounded by a limit that follows what the node sustains; what comes above it waits in a short line.
+ * way (replicas, disks) is bounded by a limit that follows what the node sustains; what comes above it waits in line.
  *
  * Order and patience are those of Maurer, "Fail at Scale" (2015), after CoDel (Nichols and Jacobson, "Controlling queue delay", 2012): a burst is
  * served in order and may wait; pressure that has lasted for an interval without a break is overload, and then the newest go first and nobody
  * waits longer than a few milliseconds: who has waited long has mostly given up already, and serving in order would make everybody wait so long.
  *
- * The limit falls by a third where operations take too long or are refused further on, and grows by a tenth where they are not (additive increase
- * would take minutes to come back to thousands), above some hundreds only while half of it is used. A store that stops its writers for its flushes and
- * compactions makes them wait on purpose, and by a bound of its own: with fewer of them it would stop no earlier, so that what it holds says nothing
- * of the limit.
+ * The limit is never less than what the node gets done, at its present pace, in a third of the time that an operation may take (Little's law). It falls
+ * by a third where operations take much longer than usual or are refused further on, and grows by a quarter where they are not (additive increase
+ * would take minutes to come back to thousands), above some hundreds only while half of it is used: else the first moments of overload would let in
+ * seconds of work, all of which would come too late. A store that stops its writers for its flushes and compactions makes them wait on purpose, and by
+ * a bound of its own: with fewer of them it would stop no earlier, so that what it holds says nothing of the limit.
  *
- * Invariants: at most `limit` operations are under way and at most `waiting` in line; an operation is started or refused exactly once; none is
- * started at or after its deadline; while there is room nothing waits.
+ * Invariants: no more operations are under way than `limit` was when the last began, and none than its bound; of them and of those in line together
+ * there are no more than both bounds; an operation is started or refused exactly once; none is started at or after its deadline; while there is room
+ * nothing waits.
  */
 
 import { LatencyWindow } from './latency-window.ts';
@@ -33,12 +35,22 @@ export const TURN_MS = 25;
 export const LEAST_PER_TURN = 512;
 /** Operations that wait in line under overload, at most: more are not begun within TARGET_MS, and one that waits costs more than a refusal. */
 export const LINE_UNDER_OVERLOAD = 32;
-/** Operations of which half take longer, in ms, are more than the node sustains. */
-const SLOW_MS = 250;
+/**
+ * Operations of which half take so many times as long as usual are more than the node sustains; but none that take less than the first of these, nor
+ * are there any that may take longer than the second, in ms. Where more are under way than that, a pause of the disk or of the collector makes all of
+ * them too late for clients that wait for a second.
+ */
+const SLOWER = 3;
+const SLOW_LEAST_MS = 120;
+const SLOW_MOST_MS = 250;
+/** What is usual may grow by so much in an interval: a cluster that is moved to slower disks, or farther apart, is not taken to be overloaded for long. */
+const GROWTH = 1.02;
 /** The limit never falls below it. */
 export const LEAST_LIMIT = 32;
 const FALL = 2 / 3;
-const RISE = 1.1;
+const RISE = 1.25;
+/** After so much of a window its pace is known, in ms. */
+const PACE_MS = 25;
 /** The shortest and the longest time after which a refused client is asked to come back, in ms. */
 const RETRY_FIRST_MS = 100;
 const RETRY_LAST_MS = 3200;
@@ -52,7 +64,7 @@ export interface Waiting {
 export interface AdmissionBounds {
   /** Operations under way at once, at most. */
   readonly operations: number;
-  /** Operations that wait in line, at most. */
+  /** Operations that wait in line beside them, at most. */
   readonly waiting: number;
 }
 
@@ -77,6 +89,8 @@ export interface AdmissionState<W extends Waiting> {
   stoppedMs: number;
   /** Half of the operations of the last window took no longer, in ms. */
   typicalMs: number;
+  /** That of a good window without overload; Infinity before there was one. */
+  usualMs: number;
 }
 
 export interface AdmissionOut<W extends Waiting> {
@@ -88,7 +102,7 @@ export interface AdmissionOut<W extends Waiting> {
 export function newAdmission<W extends Waiting>(bounds: AdmissionBounds, nowMs: number): AdmissionState<W> {
   return {
     bounds,
-    limit: bounds.operations,
+    limit: Math.min(LEAST_PER_TURN, bounds.operations),
     underWay: 0,
     line: [],
     pressedSinceMs: Infinity,
@@ -100,31 +114,39 @@ export function newAdmission<W extends Waiting>(bounds: AdmissionBounds, nowMs: 
     failed: 0,
     stoppedMs: -Infinity,
     typicalMs: 0,
+    usualMs: Infinity,
   };
 }
 
 /** An operation has come: it starts now (and counts as under way), waits (`enqueue` it), or is refused. */
 export function arrive(state: AdmissionState<Waiting>, nowMs: number): 'start' | 'wait' | 'refuse' {
-  if (state.line.length === 0 && state.underWay < state.limit) {
+  if (canBegin(state, nowMs)) {
     begin(state);
     return 'start';
   }
-  if (nowMs - state.windowMs >= INTERVAL_MS) judge(state, nowMs);
   press(state, nowMs);
   return state.line.length < lineBound(state, nowMs) ? 'wait' : 'refuse';
 }
 
 /** Whether an operation that came now would start, or find a place in line: `arrive`, without one. */
 export function hasRoom(state: AdmissionState<Waiting>, nowMs: number): boolean {
-  const { line, underWay, limit } = state;
-  if ((line.length === 0 && underWay < limit) || line.length < lineBound(state, nowMs)) return true;
+  if (canBegin(state, nowMs) || state.line.length < lineBound(state, nowMs)) return true;
   press(state, nowMs);
   return false;
 }
 
+function canBegin(state: AdmissionState<Waiting>, nowMs: number): boolean {
+  if (state.line.length > 0) return false;
+  if (state.underWay < state.limit) return true;
+  if (nowMs - state.windowMs >= INTERVAL_MS) judge(state, nowMs);
+  else state.limit = Math.max(state.limit, sustained(state, nowMs));
+  return state.underWay < state.limit;
+}
+
+/** A burst may wait in the place of what is not begun; under overload that would be in vain. */
 function lineBound(state: AdmissionState<Waiting>, nowMs: number): number {
-  const { waiting } = state.bounds;
-  return isOverloaded(state, nowMs) ? Math.min(LINE_UNDER_OVERLOAD, waiting) : waiting;
+  const { operations, waiting } = state.bounds;
+  return isOverloaded(state, nowMs) ? Math.min(LINE_UNDER_OVERLOAD, waiting) : waiting + operations - Math.max(state.limit, state.underWay);
 }
 
 /** Takes in what `arrive` told to wait, in order of arrival. */
@@ -241,18 +263,33 @@ function isUsed({ limit, peak }: AdmissionState<Waiting>): boolean {
   return limit < LEAST_PER_TURN || 2 * peak >= limit;
 }
 
+/** Half of the operations may take so long, in ms. */
+function slowMs({ usualMs }: AdmissionState<Waiting>): number {
+  return Math.min(SLOW_MOST_MS, Math.max(SLOW_LEAST_MS, SLOWER * usualMs));
+}
+
+/** As many operations as the node gets done, at the pace of this window, in a third of the time that half of them may take. */
+function sustained(state: AdmissionState<Waiting>, nowMs: number): number {
+  const elapsedMs = nowMs - state.windowMs;
+  const { operations } = state.bounds;
+  return elapsedMs < PACE_MS ? 0 : Math.min(operations, Math.floor((state.window.count * slowMs(state)) / SLOWER / elapsedMs));
+}
+
 function judge(state: AdmissionState<Waiting>, nowMs: number): void {
   const { window, bounds } = state;
   const { count } = window;
+  const medianMs = window.quantile(0.5);
   const quiet = count === 0 && state.failed === 0;
   const stopped = state.stoppedMs >= state.windowMs;
   const stuck = quiet && !stopped && state.underWay >= LEAST_LIMIT;
-  const strained = stuck || window.quantile(0.5) > SLOW_MS || state.failed * 10 > count + state.failed;
+  const strained = stuck || medianMs > slowMs(state) || state.failed * 10 > count + state.failed;
   const least = Math.min(LEAST_LIMIT, bounds.operations);
   if (strained) state.limit = Math.max(least, Math.floor(Math.min(state.limit, state.peak) * FALL));
   // A window in which the store stopped everything has shown nothing.
   else if ((!quiet || !stopped) && isUsed(state)) state.limit = Math.min(bounds.operations, Math.ceil(state.limit * RISE));
-  state.typicalMs = window.quantile(0.5);
+  state.limit = Math.max(state.limit, sustained(state, nowMs));
+  state.typicalMs = medianMs;
+  if (count > 0 && !isOverloaded(state, nowMs)) state.usualMs = Math.min(medianMs, state.usualMs * GROWTH);
   state.peak = state.underWay;
   state.failed = 0;
   state.windowMs = nowMs;
