@@ -35,8 +35,13 @@ export interface Coordinators {
   askSecond(sink: Sink<WriteAnswer>, silent: boolean): void;
 }
 
+/** What it needs of the node. */
+export interface HedgedWriteCore extends Pick<NodeCore, 'clock' | 'metrics' | 'wheel' | 'writeHedging'> {
+  readonly admission: Pick<NodeCore['admission'], 'overloaded'>;
+}
+
 export class HedgedWrite {
-  readonly #core: NodeCore;
+  readonly #core: HedgedWriteCore;
   readonly #coordinators: Coordinators;
   readonly #sink: Sink<WriteAnswer>;
   #sentMs = 0;
@@ -55,7 +60,7 @@ export class HedgedWrite {
   #ended = false;
 
   /** `succeed` and `fail` take the answer of the first. */
-  constructor(core: NodeCore, coordinators: Coordinators, sink: Sink<WriteAnswer>) {
+  constructor(core: HedgedWriteCore, coordinators: Coordinators, sink: Sink<WriteAnswer>) {
     this.#core = core;
     this.#coordinators = coordinators;
     this.#sink = sink;

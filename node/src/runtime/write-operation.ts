@@ -52,8 +52,8 @@ const lend: Allocate = (size) => (size <= scratch.length ? scratch.subarray(0, s
 
 function placeOf({ members, fallbacks }: NodeCore, { replicas, sloppy, diskKey }: WriteCommand): WritePlace {
   const own = replicas.indexOf(members.self);
-  const whole = own >= 0 && members.healthyBits(replicas) === (1 << replicas.length) - 1;
-  const standIns = sloppy && !whole ? fallbacks.ofKey(diskKey) : undefined;
+  const wanted = sloppy && (own < 0 || members.healthyBits(replicas) !== (1 << replicas.length) - 1);
+  const standIns = wanted ? fallbacks.ofKey(diskKey) : undefined;
   // Who sent the write here may see others as unhealthy than this node does.
   return { slot: own < 0 ? Math.max(0, standIns?.bySlot.indexOf(members.self) ?? 0) : own, standsIn: own < 0, standIns };
 }
@@ -62,7 +62,8 @@ export class WriteOperation implements WriteOut {
   readonly #core: NodeCore;
   #command: WriteCommand;
   readonly #sink: Sink<WriteAnswer>;
-  readonly #startMs: number;
+  /** When the client's time is over, on the monotonic clock. */
+  readonly #dueMs: number;
   #context: Context | undefined;
   #operation: Operation | undefined;
   /** The dot of this write, once it has one. */
@@ -86,7 +87,7 @@ export class WriteOperation implements WriteOut {
     this.#core = core;
     this.#command = command;
     this.#sink = sink;
-    this.#startMs = core.clock.monotonicMs();
+    this.#dueMs = core.clock.monotonicMs() + command.timeoutMs;
     this.#place = placeOf(core, command);
     this.#partition = partitionOfDiskKey(core.topology, command.diskKey);
   }
@@ -345,8 +346,7 @@ export class WriteOperation implements WriteOut {
 
   #replicate(object: KvObject, existed: boolean, stored: Entry | Hinted | undefined): void {
     this.#answer = this.#answerOf(object, existed, true);
-    const leftMs = (): number => this.#remainingMs();
-    this.#replication = new WriteReplication(this.#core, this.#command, this.#place, this.#generation, leftMs, this);
+    this.#replication = new WriteReplication(this.#core, this.#command, this.#place, this.#generation, this.#dueMs, this);
     this.#replication.start(encodeObject(object, CHECKSUM, lend), stored);
     if (!this.#replication.answered) this.#armDeadline();
   }
@@ -397,7 +397,7 @@ export class WriteOperation implements WriteOut {
   }
 
   #armDeadline(): void {
-    this.#deadline ??= this.#core.wheel.at(this.#startMs + this.#command.timeoutMs, () => {
+    this.#deadline ??= this.#core.wheel.at(this.#dueMs, () => {
       if (this.#replication !== undefined) this.#replication.timedOut();
       else this.#refuse(new CoterieError('TIMEOUT', 'the write could not begin in time', { outcome: 'none' }));
     });
@@ -418,6 +418,6 @@ export class WriteOperation implements WriteOut {
   }
 
   #remainingMs(): number {
-    return Math.max(1, Math.ceil(this.#startMs + this.#command.timeoutMs - this.#core.clock.monotonicMs()));
+    return Math.max(1, Math.ceil(this.#dueMs - this.#core.clock.monotonicMs()));
   }
 }

@@ -40,18 +40,18 @@ export class WriteReplication {
   readonly #place: WritePlace;
   /** The oldest of the partition that anything in the write was read under: what is sent is as old. */
   readonly #generation: number;
-  readonly #leftMs: () => number;
+  readonly #dueMs: number;
   readonly #out: WriteOut;
   readonly #state: WriteState;
   #fallbackWrites: FallbackWrites | undefined;
 
-  /** @param leftMs what is left of the client's time, in ms */
-  constructor(core: NodeCore, command: WriteCommand, place: WritePlace, generation: number, leftMs: () => number, out: WriteOut) {
+  /** @param dueMs when the client's time is over, on the monotonic clock */
+  constructor(core: NodeCore, command: WriteCommand, place: WritePlace, generation: number, dueMs: number, out: WriteOut) {
     this.#core = core;
     this.#command = command;
     this.#place = place;
     this.#generation = generation;
-    this.#leftMs = leftMs;
+    this.#dueMs = dueMs;
     this.#out = out;
     this.#state = newWrite(command.replicas.length, core.policies.writeQuorum(command.w), fallbackSlots(place));
   }
@@ -115,7 +115,7 @@ export class WriteReplication {
 
   /** How long the sending may take from now on. */
   #deadlineMs(): number {
-    return Math.max(LEAST_REPLICATION_MS, this.#leftMs());
+    return Math.max(LEAST_REPLICATION_MS, Math.ceil(this.#dueMs - this.#core.clock.monotonicMs()));
   }
 
   /** Stores the object where this node coordinates it: among its data, or as a hint. */

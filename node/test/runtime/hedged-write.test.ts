@@ -5,8 +5,7 @@ import fc from 'fast-check';
 
 import { CoterieError } from '../../src/base/errors.ts';
 import type { Sink } from '../../src/runtime/answer.ts';
-import type { NodeCore } from '../../src/runtime/core.ts';
-import { HedgedWrite } from '../../src/runtime/hedged-write.ts';
+import { HedgedWrite, type HedgedWriteCore } from '../../src/runtime/hedged-write.ts';
 import { registerMetrics } from '../../src/runtime/node-metrics.ts';
 import { TimerWheel } from '../../src/runtime/timer-wheel.ts';
 import type { WriteAnswer } from '../../src/runtime/write-command.ts';
@@ -35,9 +34,9 @@ function answerTo(sink: Sink<WriteAnswer>, { end }: Coordinator, siblings: numbe
   else sink.fail(new CoterieError('NO_QUORUM', end, { outcome: end }));
 }
 
-function coreOf(clock: VirtualClock, writeHedging: WriteHedging): NodeCore {
+function coreOf(clock: VirtualClock, writeHedging: WriteHedging): HedgedWriteCore {
   const metrics = registerMetrics(new MetricRegistry());
-  return { admission: { overloaded: false }, clock, wheel: new TimerWheel(clock, TICK_MS), writeHedging, metrics } as unknown as NodeCore;
+  return { admission: { overloaded: false }, clock, wheel: new TimerWheel(clock, TICK_MS), writeHedging, metrics };
 }
 
 /** Where writes have taken so long until now. */
@@ -134,7 +133,7 @@ describe('the time within which the first begins a write', () => {
   });
 
   /** So many writes are sent, and all come back together after so long as too late to be begun. */
-  async function tooLate(clock: VirtualClock, core: NodeCore, count: number, lateMs: number): Promise<void> {
+  async function tooLate(clock: VirtualClock, core: HedgedWriteCore, count: number, lateMs: number): Promise<void> {
     const ignore: Sink<WriteAnswer> = { succeed: () => undefined, fail: () => undefined };
     const sentMs = clock.monotonicMs();
     const coordinators = {

@@ -5,7 +5,7 @@ import { crc32 } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 
-import { ATTEMPT_WINDOW_MS, AttemptIds, MAX_ATTEMPTS, operationOfAttempt } from '../../src/cluster/versioning/attempt.ts';
+import { AttemptIds, MAX_ATTEMPTS, operationOfAttempt } from '../../src/cluster/versioning/attempt.ts';
 import { decodeObject, encodeObject } from '../../src/cluster/versioning/codec.ts';
 import { type Context, contextOf } from '../../src/cluster/versioning/context.ts';
 import { absorbs, compare, merge } from '../../src/cluster/versioning/merge.ts';
@@ -164,7 +164,7 @@ describe('records of attempts', () => {
     };
     const { id, bodyHash } = operationOfAttempt(new AttemptIds(0xffff_ffff, 0xffff_ffff).next());
     expect(id.length).toBe(16);
-    expect(until(id, bodyHash)).toBe(ATTEMPT_WINDOW_MS);
+    expect(until(id, bodyHash)).toBe(2000);
     expect(until(id, 'bodyhash')).toBe(600_000);
   });
 
