@@ -2,7 +2,8 @@
 
 import { type Context, contextOf, encodeContext } from '../cluster/versioning/context.ts';
 import type { KvObject, Sibling } from '../cluster/versioning/object.ts';
-import { isExpired, isReplaced, present } from '../cluster/versioning/present.ts';
+import { isExpired, present } from '../cluster/versioning/present.ts';
+import { isReplaced } from '../cluster/versioning/visibility.ts';
 import { TOKENS } from './client-tokens.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import type { WriteAnswer, WriteCommand } from './write-command.ts';

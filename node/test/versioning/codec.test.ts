@@ -10,12 +10,22 @@ import { operationOfAttempt } from '../../src/cluster/versioning/attempt.ts';
 import { decodeObject, decodeReplaced, encodeObject, readDigest, readHeader } from '../../src/cluster/versioning/codec.ts';
 import { writeDigest } from '../../src/cluster/versioning/digest.ts';
 import { writeU32 } from '../../src/cluster/versioning/fields.ts';
-import { AT_CHECKED, AT_CRC, ENTRY_BYTES, FLAG_BLIND, HEADER_BYTES, ORDER_BYTES, readLayout } from '../../src/cluster/versioning/layout.ts';
+import {
+  AT_CHECKED,
+  AT_CRC,
+  ENTRY_BYTES,
+  FLAG_BLIND,
+  HEADER_BYTES,
+  ORDER_BYTES,
+  readLayout,
+  SIBLING_BYTES,
+} from '../../src/cluster/versioning/layout.ts';
 import type { KvObject } from '../../src/cluster/versioning/object.ts';
 import { actorOf, emptyObject } from '../../src/cluster/versioning/object.ts';
 import { peekVersion } from '../../src/cluster/versioning/peek.ts';
+import { present } from '../../src/cluster/versioning/present.ts';
 import { reconcileEncoded } from '../../src/cluster/versioning/reconcile.ts';
-import { bytesOf } from './history.ts';
+import { bytesOf, textOf } from './history.ts';
 
 const A = actorOf(storeId('0a'.repeat(16)), 1);
 const B = actorOf(storeId('0b'.repeat(16)), 2);
@@ -52,6 +62,28 @@ const BLIND: KvObject = {
   blindFloor: { actor: A, counter: 1, time: { ms: T, logical: 3 } },
   siblings: [{ actor: A, counter: 1, time: { ms: T, logical: 3 }, blind: true, edit: NONE, expireAtMs: T + 5, value: bytesOf('v') }],
   operations: [],
+};
+
+/** Operation x minted two dots that live, operation y one that lives and one that is dead. */
+const TWINS: KvObject = {
+  clock: [
+    { actor: A, counter: 3, ms: T + 3 },
+    { actor: B, counter: 9, ms: T + 9 },
+    { actor: C, counter: 1, ms: T + 5 },
+  ],
+  floorMs: 0,
+  blindFloor: undefined,
+  siblings: [
+    { actor: B, counter: 9, time: { ms: T + 9, logical: 0 }, blind: false, edit: NONE, expireAtMs: 0, value: bytesOf('x') },
+    { actor: C, counter: 1, time: { ms: T + 5, logical: 0 }, blind: false, edit: NONE, expireAtMs: 0, value: bytesOf('x') },
+    { actor: A, counter: 3, time: { ms: T + 3, logical: 0 }, blind: false, edit: NONE, expireAtMs: 0, value: bytesOf('y') },
+  ],
+  operations: [
+    { id: 'x'.repeat(16), actor: B, counter: 9, ms: T + 9, bodyHash: 'bodyhash', existed: false, replaced: false },
+    { id: 'x'.repeat(16), actor: C, counter: 1, ms: T + 5, bodyHash: 'bodyhash', existed: false, replaced: false },
+    { id: 'y'.repeat(16), actor: A, counter: 3, ms: T + 3, bodyHash: 'bodyhash', existed: false, replaced: false },
+    { id: 'y'.repeat(16), actor: A, counter: 1, ms: T + 1, bodyHash: 'bodyhash', existed: false, replaced: false },
+  ],
 };
 
 function digestOf(state: string): string {
@@ -118,6 +150,42 @@ describe('golden bytes', () => {
     expect(bytes.slice(0, 32)).toBe('016b766f06a9757d0b3c952edfa02dc9');
     const unmarked = { ...FULL, operations: FULL.operations.map((record) => ({ ...record, replaced: false })) };
     expect(toHex(encodeObject(unmarked, crc32)).slice(0, 32)).toBe('016b766f285f5dfb0b3c952edfa02dc9');
+  });
+
+  test('of values that are not shown: one whose operation was replaced in another dot, and the older of two of one operation', () => {
+    const state =
+      `000000030003000000000000` +
+      `018bcfe568090000000000000000` +
+      `${HEX_A}0000000000000003018bcfe56803` +
+      `${HEX_B}0000000000000009018bcfe56809` +
+      `${HEX_C}0000000000000001018bcfe56805` +
+      `018bcfe56809000000000000000000090001` +
+      `00000000000000000000000000000000000001` +
+      `018bcfe56805000000000000000000010002` +
+      `04000000000000000000000000000000000001` +
+      `018bcfe56803000000000000000000030000` +
+      `02000000000000000000000000000000000001`;
+    const name = (id: string): string => toHex(bytesOf(id.repeat(16))) + toHex(bytesOf('bodyhash'));
+    const operations =
+      `${name('x')}018bcfe568090000000000000009000100` +
+      `${name('x')}018bcfe568050000000000000001000200` +
+      `${name('y')}018bcfe568030000000000000003000000` +
+      `${name('y')}018bcfe568010000000000000001000000`;
+    const bytes = encodeObject(TWINS, crc32);
+    expect(toHex(bytes)).toBe(golden('04000000', state, `${operations}${toHex(bytesOf('xxy'))}`));
+    expect(decodeObject(bytes, crc32)).toEqual(TWINS);
+    expect(present(TWINS, T).map(({ value }) => textOf(value))).toEqual(['x']);
+    // No other marks are taken. (Without bit 0: a blind sibling may be another object.)
+    const layout = readLayout(bytes);
+    for (let i = 0; i < 3; i += 1) {
+      for (let flags = 0; flags < 256; flags += 2) {
+        const at = (layout?.siblingsAt ?? 0) + i * SIBLING_BYTES + ORDER_BYTES;
+        if (flags === bytes[at]) continue;
+        const other = Uint8Array.from(bytes);
+        other[at] = flags;
+        expect(codeOf(() => decodeObject(resealed(other), crc32))).toBe('DATA_DAMAGED');
+      }
+    }
   });
 
   test('decode again, and the injected checksum may be any CRC-32', () => {

@@ -34,7 +34,9 @@ import {
   FLAG_BLIND,
   FLAG_EXISTED,
   FLAG_FLOOR,
+  FLAG_HIDDEN,
   FLAG_REPLACED,
+  FLAG_TWIN,
   HEADER_BYTES,
   MAGIC,
   MAX_ACTORS,
@@ -49,6 +51,7 @@ import { AT_KIND, KIND_VALUE, REGISTER_HEADER_BYTES, REGISTER_MAGIC } from './re
 import type { Actor, ClockEntry, Knowledge, KvObject, OperationRecord, Sibling, WriteOrder } from './object.ts';
 import { ACTOR_BYTES, BODY_HASH_BYTES, OPERATION_ID_BYTES, compareOrder, covers } from './object.ts';
 import { compareRecords, Keeping } from './operation.ts';
+import { HIDDEN, shownAs } from './visibility.ts';
 
 /** The expiry of the object as a whole: the last of its values' expiries; 0 when one never expires, or there is none. */
 export function objectExpiry(object: KvObject): number {
@@ -89,6 +92,12 @@ function writeOrder(bytes: Uint8Array, from: number, order: WriteOrder, table: r
   at = writeU16(bytes, at, order.time.logical);
   at = writeU64(bytes, at, order.counter);
   return writeU16(bytes, at, numberOf(table, order.actor));
+}
+
+/** @param numbers of the siblings as which each is shown (`shownAs`) */
+function flagsOf(sibling: Sibling, at: number, numbers: readonly number[] | undefined): number {
+  const number = numbers?.[at] ?? at;
+  return (sibling.blind ? FLAG_BLIND : 0) | (number === at ? 0 : number === HIDDEN ? FLAG_HIDDEN : FLAG_TWIN);
 }
 
 function writeOperations(
@@ -159,9 +168,11 @@ export function encodeObject(object: KvObject, checksum: Checksum, allocate: All
   }
   if (floor !== undefined) at = writeOrder(bytes, at, floor, table);
   let valueAt = layout.valuesAt;
-  for (const sibling of siblings) {
+  const numbers = shownAs(object);
+  for (let i = 0; i < siblings.length; i += 1) {
+    const sibling = siblings[i] as Sibling;
     at = writeOrder(bytes, at, sibling, table);
-    bytes[at] = sibling.blind ? FLAG_BLIND : 0;
+    bytes[at] = flagsOf(sibling, i, numbers);
     at = writeU48(bytes, at + 1, sibling.edit.ms);
     at = writeU16(bytes, at, sibling.edit.logical);
     at = writeU48(bytes, at, sibling.expireAtMs);
@@ -242,14 +253,13 @@ function readSiblings(bytes: Uint8Array, layout: Layout, table: ActorTable): Sib
   for (let i = 0, at = layout.siblingsAt; i < layout.siblings; i += 1, at += SIBLING_BYTES) {
     const { actor, counter, time } = readOrder(bytes, at, layout, table);
     const flags = bytes[at + ORDER_BYTES] ?? 0;
-    if (flags > FLAG_BLIND) throw damaged('unknown flags');
     const edit = { ms: readU48(bytes, at + ORDER_BYTES + 1), logical: readU16(bytes, at + ORDER_BYTES + 7) };
     const expireAtMs = readU48(bytes, at + ORDER_BYTES + 9);
     const valueEnd = valueAt + readU32(bytes, at + ORDER_BYTES + 15);
     if (valueEnd > bytes.length) throw damaged('value beyond the end');
     const value = bytes.subarray(valueAt, valueEnd);
     valueAt = valueEnd;
-    const sibling = { actor, counter, time, blind: flags === FLAG_BLIND, edit, expireAtMs, value };
+    const sibling = { actor, counter, time, blind: (flags & FLAG_BLIND) !== 0, edit, expireAtMs, value };
     const newer = i === 0 ? undefined : siblings[i - 1];
     if (newer !== undefined && compareOrder(newer, sibling) <= 0) throw damaged('siblings out of order');
     siblings.push(sibling);
@@ -317,6 +327,14 @@ function checkBareActors(table: ActorTable, siblings: readonly Sibling[], floor:
   if (bare.size !== table.bare) throw damaged('actor without use');
 }
 
+/** Every sibling is marked as the records say, and has no other flags. */
+function checkFlags(bytes: Uint8Array, layout: Layout, object: KvObject): void {
+  const numbers = shownAs(object);
+  for (let i = 0, at = layout.siblingsAt + ORDER_BYTES; i < layout.siblings; i += 1, at += SIBLING_BYTES) {
+    if (bytes[at] !== flagsOf(object.siblings[i] as Sibling, i, numbers)) throw damaged('wrong flags');
+  }
+}
+
 /**
  * The object in `bytes`. Its values are views into `bytes`.
  *
@@ -370,6 +388,7 @@ export function decodeVerified(bytes: Uint8Array): KvObject {
   }
   const operations = layout.operations === 0 && layout.extras === 0 ? NO_OPERATIONS : readOperations(bytes, layout, table);
   const object: KvObject = { clock: table.knowledge.clock, floorMs: table.knowledge.floorMs, blindFloor, siblings, operations };
+  checkFlags(bytes, layout, object);
   const newest = newestTime(object);
   if (readU48(bytes, AT_NEWEST) !== newest.ms || readU16(bytes, AT_NEWEST + 6) !== newest.logical) throw damaged('wrong newest time');
   if (readU48(bytes, AT_EXPIRY) !== objectExpiry(object)) throw damaged('wrong expiry');
@@ -415,7 +434,7 @@ export function readHeader(bytes: Uint8Array): ObjectHeader {
 }
 
 /**
- * The 8 bytes of an encoded object's digest, a view; equal exactly when two objects are in the same state, operation records aside.
+ * The 8 bytes of an encoded object's digest, a view; equal exactly when two objects are in the same state and show the same of it.
  *
  * @throws CoterieError DATA_DAMAGED
  */

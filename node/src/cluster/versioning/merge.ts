@@ -10,7 +10,7 @@
  *
  * What an object holds is thereby a function of the events it has seen: equal clocks mean equal states, also across contexts, which carry
  * the blind floor. Operation records alone come only with objects: a replica that heard of a write through a client's context lacks its
- * record until the replicas next exchange the key.
+ * record until the replicas next exchange the key. Where that shows, their digests differ (visibility.ts).
  */
 
 import { compareTime } from './hlc.ts';

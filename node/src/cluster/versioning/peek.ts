@@ -6,8 +6,7 @@
 import { damaged } from './codec.ts';
 import { readU16, readU32, readU48 } from './fields.ts';
 import { NO_TIME } from './hlc.ts';
-import type { Layout } from './layout.ts';
-import { AT_RECORD_FLAGS, FLAG_BLIND, FLAG_REPLACED, MAGIC, OPERATION_BYTES, ORDER_BYTES, readLayout } from './layout.ts';
+import { FLAG_HIDDEN, MAGIC, ORDER_BYTES, readLayout } from './layout.ts';
 import type { PresentedVersion } from './present.ts';
 import { isRegister, readValue } from './register-codec.ts';
 
@@ -22,13 +21,6 @@ export type Peeked =
 const NONE: Peeked = { kind: 'none' };
 const SEVERAL: Peeked = { kind: 'several' };
 
-function hasReplaced(bytes: Uint8Array, { operations, operationsAt }: Layout): boolean {
-  for (let i = 0, at = operationsAt + AT_RECORD_FLAGS; i < operations; i += 1, at += OPERATION_BYTES) {
-    if (((bytes[at] ?? 0) & FLAG_REPLACED) !== 0) return true;
-  }
-  return false;
-}
-
 /** The single value of an encoded object without decoding it. Throws DATA_DAMAGED. */
 export function peekVersion(bytes: Uint8Array): Peeked {
   if (isRegister(bytes)) {
@@ -40,9 +32,7 @@ export function peekVersion(bytes: Uint8Array): Peeked {
   if (layout.siblings === 0) return NONE;
   if (layout.siblings > 1) return SEVERAL;
   const at = layout.siblingsAt;
-  const blind = bytes[at + ORDER_BYTES] === FLAG_BLIND;
-  // An operation record may hide the value: of one that was written blind, a record that is marked.
-  if (blind ? hasReplaced(bytes, layout) : layout.operations > 0) return SEVERAL;
+  if (((bytes[at + ORDER_BYTES] ?? 0) & FLAG_HIDDEN) !== 0) return SEVERAL;
   if (layout.valuesAt + readU32(bytes, at + ORDER_BYTES + 15) !== bytes.length) throw damaged('value beyond the end');
   const version = {
     value: bytes.subarray(layout.valuesAt),

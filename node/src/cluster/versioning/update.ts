@@ -21,7 +21,8 @@ import { newestOf, newestTime } from './newest.ts';
 import type { ClockEntry, Dot, Knowledge, KvObject, OperationRecord, Sibling, WriteOrder } from './object.ts';
 import { CLOCK_MAX, CLOCK_TRUNCATE, SIBLINGS_MAX, SIBLINGS_WARN, counterOf, covers } from './object.ts';
 import { findOperation, mergeOperations, replacedBy } from './operation.ts';
-import { isExpired, isReplaced, present } from './present.ts';
+import { isExpired, present } from './present.ts';
+import { isReplaced } from './visibility.ts';
 
 /** The client's name for a write, for safe retries. */
 export interface Operation {
