@@ -8,33 +8,30 @@
  * Exits with 1 when a seed or a mutant failed, or coverage stayed below its minimum; with 2 for wrong use.
  */
 
-import { parseArgs } from 'node:util';
-import { runMany } from './command/seeds.ts';
-import { runOne } from './command/seed.ts';
+import { readFlags, requireOneOf, wholeNumber } from './command/flags.ts';
 import { runMutants } from './command/mutants.ts';
+import { runOne } from './command/seed.ts';
+import { runMany } from './command/seeds.ts';
+import { MUTANTS } from './mutants/mutants.ts';
 
-function whole(text: string | undefined, fallback: number, name: string): number {
-  const value = text === undefined ? fallback : Number(text);
-  if (Number.isSafeInteger(value) && value >= 0) return value;
-  process.stderr.write(`--${name} must be a whole number, not ${String(text)}\n`);
-  process.exit(2);
-}
-
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string' },
-    first: { type: 'string' },
-    seed: { type: 'string' },
-    mutants: { type: 'boolean' },
-    only: { type: 'string' },
-    hashes: { type: 'boolean' },
-  },
+const values = readFlags({
+  seeds: { type: 'string' },
+  first: { type: 'string' },
+  seed: { type: 'string' },
+  mutants: { type: 'boolean' },
+  only: { type: 'string' },
+  hashes: { type: 'boolean' },
 });
 
-const first = whole(values.first, 1, 'first');
-const seeds = whole(values.seeds, 200, 'seeds');
+const first = wholeNumber(values.first, 1, 'first', 0);
+const seeds = wholeNumber(values.seeds, 200, 'seeds', 0);
+requireOneOf(
+  values.only,
+  MUTANTS.map((mutant) => mutant.name),
+  'only',
+);
 let passed: boolean;
 if (values.mutants === true) passed = await runMutants({ first, seeds, only: values.only });
-else if (values.seed !== undefined) passed = await runOne(whole(values.seed, 1, 'seed'));
+else if (values.seed !== undefined) passed = await runOne(wholeNumber(values.seed, 1, 'seed', 0));
 else passed = await runMany({ first, seeds, hashes: values.hashes === true });
 process.exitCode = passed ? 0 : 1;

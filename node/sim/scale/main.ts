@@ -8,22 +8,15 @@
  * Exits with 1 when a reach is missed, with 2 for wrong use.
  */
 
-import { parseArgs } from 'node:util';
+import { readFlags, wholeNumber } from '../command/flags.ts';
 import { Dice } from '../world/dice.ts';
 import { measureCalm } from './calm.ts';
 import { measureCrashes } from './crashes.ts';
 
-function whole(text: string | undefined, fallback: number, name: string): number {
-  const value = text === undefined ? fallback : Number(text);
-  if (Number.isSafeInteger(value) && value >= 1) return value;
-  process.stderr.write(`--${name} must be a whole number above 0, not ${String(text)}\n`);
-  process.exit(2);
-}
-
-const { values } = parseArgs({ options: { seed: { type: 'string' }, hours: { type: 'string' }, crashes: { type: 'string' } } });
-const seed = whole(values.seed, 1, 'seed');
-const hours = whole(values.hours, 1000, 'hours');
-const crashes = whole(values.crashes, 20, 'crashes');
+const values = readFlags({ seed: { type: 'string' }, hours: { type: 'string' }, crashes: { type: 'string' } });
+const seed = wholeNumber(values.seed, 1, 'seed', 1);
+const hours = wholeNumber(values.hours, 1000, 'hours', 1);
+const crashes = wholeNumber(values.crashes, 20, 'crashes', 1);
 
 /** Reaches: see docs/internals/simulator.md. */
 const DOWN_WITHIN_MS = 6000;
