@@ -4,6 +4,7 @@
  */
 
 import type { OpenMode, SyncFile, SyncVfs, Vfs, VfsFile, VfsLock } from '../../../src/env/vfs.ts';
+import { ownClockMs } from './own-clock.ts';
 
 /** Holds the calling thread without using the processor. */
 export function hold(ms: number): void {
@@ -35,11 +36,11 @@ class SlowFile implements VfsFile {
   }
 
   readSync(into: Uint8Array, position: number): number {
-    const before = performance.now();
+    const before = ownClockMs();
     hold(this.#disk.delayMs);
-    const start = performance.now();
+    const start = ownClockMs();
     const length = this.#file.readSync(into, position);
-    const end = performance.now();
+    const end = ownClockMs();
     // The delay counts as long as it should be: that a busy machine wakes the thread later is not the engine's doing.
     this.#disk.heldBy(this.#disk.delayMs + end - start, 'read');
     this.#disk.totalWaitedMs += end - before;
@@ -53,11 +54,11 @@ class SlowFile implements VfsFile {
   }
 
   writeSync(bytes: Uint8Array, position: number): void {
-    const before = performance.now();
+    const before = ownClockMs();
     hold(this.#disk.delayMs);
-    const start = performance.now();
+    const start = ownClockMs();
     this.#file.writeSync(bytes, position);
-    const end = performance.now();
+    const end = ownClockMs();
     this.#disk.heldBy(this.#disk.delayMs + end - start, 'write');
     this.#disk.totalWaitedMs += end - before;
   }
@@ -86,7 +87,7 @@ export class SlowVfs implements Vfs {
   mostCalls = 0;
   mostHeldMs = 0;
   totalHeldMs = 0;
-  /** What synchronous calls took by the clock. */
+  /** What synchronous calls took by the thread's own clock. */
   totalWaitedMs = 0;
   synchronousReads = 0;
   asynchronousReads = 0;
