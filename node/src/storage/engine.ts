@@ -18,11 +18,10 @@ import { Background } from './compaction/background.ts';
 import type { CollectionPolicy } from './compaction/compact-job.ts';
 import { verifyJob } from './compaction/verify-job.ts';
 import type { DamagedRange } from './damage.ts';
-import { DiskSpace } from './disk-space.ts';
 import type { EngineStats, VerifyReport } from './engine-stats.ts';
 import { quarantineOf, statsOf } from './engine-stats.ts';
 import type { Entry } from './entry.ts';
-import { KIND_TOMBSTONE, KIND_VALUE, MAX_KEY_BYTES } from './entry.ts';
+import { MAX_KEY_BYTES } from './entry.ts';
 import type { EngineIterator, IterateOptions } from './iterate-options.ts';
 import { ViewIterator } from './iterator.ts';
 import type { KeyRange } from './key-range.ts';
@@ -36,16 +35,12 @@ import type { Recovered } from './recovery.ts';
 import { recover } from './recovery.ts';
 import { Replayed } from './replayed.ts';
 import { Snapshot, viewOf } from './snapshot.ts';
-import type { KeyHash } from './sstable/bloom.ts';
-import { hashKey } from './sstable/bloom.ts';
-import { StallGate } from './stall.ts';
 import type { View } from './tree.ts';
 import { poolFor, Tree } from './tree.ts';
 import { healed } from './heal.ts';
-import { Log } from './wal/log.ts';
-import type { Acknowledge, Segment } from './wal/segment.ts';
+import type { Acknowledge } from './wal/segment.ts';
 import type { PutMeta, WriteBatch } from './write-batch.ts';
-import { checkEntry } from './write-batch.ts';
+import { closed, diskIsFull, WritePath } from './write-path.ts';
 
 export { Pending } from './lookup.ts';
 export { Snapshot } from './snapshot.ts';
@@ -58,7 +53,6 @@ export type { Replayed } from './replayed.ts';
 
 const BATCH_ENTRIES = 256;
 const BATCH_BYTES = 256 * 1024;
-const RETRY_AFTER_MS = 100;
 
 export class Engine {
   readonly #settings: Settings;
@@ -66,18 +60,11 @@ export class Engine {
   readonly #tree: Tree;
   readonly #reads: TableReads;
   readonly #lookup: Lookup;
-  readonly #log: Log;
+  readonly #writes: WritePath;
   readonly #background: Background;
-  readonly #gate: StallGate;
-  readonly #space: DiskSpace;
   /** What the log gave back at the start, where there is a follower who wants to know. */
   readonly replayed: Replayed | undefined;
-  #segment: Segment;
-  #state: 'open' | 'failed' | 'closed' = 'open';
-  #failure: CoterieError | undefined;
   #closing: Promise<void> | undefined;
-  readonly #hash: KeyHash = { h1: 0, h2: 0 };
-  readonly #counters = { writes: 0, writtenEntries: 0, refused: 0, seals: 0 };
 
   /** Opens the store, making it where there is none. @throws CoterieError DATA_DIR_IN_USE, DATA_DIR_NEWER, DATA_DAMAGED, DISK_FAILED */
   static async open(options: EngineOptions): Promise<Engine> {
@@ -110,33 +97,23 @@ export class Engine {
     };
     // Before anything is flushed: it shows what was in the tables.
     if (options.follower !== undefined) this.replayed = new Replayed(this.#tree, reads, recovered.state.flushedSequence);
-    this.#gate = new StallGate(settings.clock);
-    this.#space = new DiskSpace(settings, (full) => {
-      this.#spaceChanged(full);
-    });
-    this.#log = new Log(settings, {
-      nextNumber: () => versions.nextNumber(),
+    this.#writes = new WritePath(settings, this.#tree, {
       turnBegins: () => {
         this.#reads.entries.turnBegins();
       },
-      acknowledge: (group, error) => {
-        this.#gate.acknowledge(group, error);
-      },
-      logFull: () => {
-        this.#space.exhausted();
-        this.#background.failWaiters(diskIsFull());
-      },
-      logFailed: (error) => {
-        this.#fail(error);
-      },
-      segmentFinished: (segment) => {
-        for (const waiting of this.#tree.sealed) if (waiting.log === segment) waiting.finished = true;
+      flushable: () => {
         this.#background.kick();
+      },
+      stopped: (error) => {
+        this.#background.failWaiters(error);
+      },
+      hasRoom: () => {
+        this.#background.resume();
       },
     });
     this.#background = new Background(settings, this.#tree, {
       shapeChanged: () => {
-        this.#shapeChanged();
+        this.#writes.shapeChanged();
       },
       flushing: (memtable) => this.#reads.renewEntries(memtable),
       tablesMade: (numbers) => {
@@ -146,20 +123,19 @@ export class Engine {
         this.#reads.entries.clear();
       },
       diskFull: () => {
-        this.#space.exhausted();
+        this.#writes.space.exhausted();
       },
       diskFailed: (error) => {
-        this.#fail(error);
+        this.#writes.fail(error);
       },
-      activeLog: () => this.#segment.lowest,
+      activeLog: () => this.#writes.lowestLog,
     });
-    this.#segment = this.#log.begin(active);
     if (recovered.tornBytes > 0) {
       settings.log({ level: 'info', name: 'log-tail-cut', detail: { bytes: recovered.tornBytes } });
     }
-    this.#shapeChanged();
+    this.#writes.shapeChanged();
     this.#background.kick();
-    void this.#space.look();
+    void this.#writes.space.look();
   }
 
   /**
@@ -168,13 +144,13 @@ export class Engine {
    * @throws CoterieError DATA_DAMAGED (a DamageError) where the answer was lost, DISK_FAILED, CLOSED
    */
   tryGet(key: ByteString, snapshot?: Snapshot): Entry | undefined | Pending {
-    if (this.#state === 'closed') throw closed();
+    if (this.#writes.isClosed) throw closed();
     return this.#lookup.find(key, snapshot === undefined ? undefined : viewOf(snapshot));
   }
 
   /** Afterwards, in the same turn, `tryGet` does not ask for the same thing again; it may ask for another. */
   load(pending: Pending): Promise<void> {
-    if (this.#state === 'closed') return Promise.reject(closed());
+    if (this.#writes.isClosed) return Promise.reject(closed());
     const { meta, table, block, blocks, tables } = pending;
     if (tables.length === 0) return this.#reads.load(meta, table, block);
     this.#reads.pin(blocks, tables);
@@ -226,67 +202,21 @@ export class Engine {
    * outcome `none`. A failure after that has the code DISK_FAILED or CLOSED and outcome `unknown`.
    */
   write(batch: WriteBatch, done: Acknowledge): void {
-    if (this.#refuses(done)) return;
-    const tree = this.#tree;
-    if (batch.length > 0) {
-      try {
-        tree.active.append(batch, tree.sequence + 1, this.#segment.synced);
-      } catch (error) {
-        done(asCoterieError(error));
-        return;
-      }
-      this.#appended(batch.length, batch.bytes);
-    }
-    this.#submit(done);
+    this.#writes.write(batch, done);
   }
 
   /** `write` of one entry. @throws CoterieError KEY_EMPTY, KEY_TOO_LONG, PAIR_TOO_LARGE, SETTING_INVALID */
   put(key: ByteString, value: Uint8Array, meta: PutMeta, done: Acknowledge): void {
-    const { tombstone = false, expireAtMs = 0, gcTag = 0 } = meta;
-    checkEntry(key, value, expireAtMs, gcTag);
-    if (this.#refuses(done)) return;
-    const tree = this.#tree;
-    const kind = tombstone ? KIND_TOMBSTONE : KIND_VALUE;
-    const hash = hashKey(key, this.#hash);
-    try {
-      tree.active.put(key, hash, value, kind, expireAtMs, gcTag, tree.sequence + 1, this.#segment.synced);
-    } catch (error) {
-      done(asCoterieError(error));
-      return;
-    }
-    this.#appended(1, key.length + value.length);
-    this.#submit(done);
-  }
-
-  #refuses(done: Acknowledge): boolean {
-    if (this.#state === 'open' && !this.#space.isFull && this.#gate.state !== 'stopped') return false;
-    const refusal = this.#refusal();
-    if (refusal === undefined) return false;
-    this.#counters.refused += 1;
-    done(refusal);
-    return true;
-  }
-
-  /** One batch more is in the memtable. */
-  #appended(entries: number, bytes: number): void {
-    this.#tree.sequence += 1;
-    this.#counters.writes += 1;
-    this.#counters.writtenEntries += entries;
-    this.#space.wrote(bytes);
-  }
-
-  #submit(done: Acknowledge): void {
-    this.#log.submit(this.#segment, done);
-    if (this.#tree.active.bytes >= this.#settings.memtableBytes) this.#activeIsFull();
+    this.#writes.put(key, value, meta, done);
   }
 
   snapshot(): Snapshot {
-    if (this.#state === 'closed') throw closed();
+    if (this.#writes.isClosed) throw closed();
     return new Snapshot(this.#tree);
   }
 
   iterate(options: IterateOptions = {}): EngineIterator {
-    if (this.#state === 'closed') throw closed();
+    if (this.#writes.isClosed) throw closed();
     const range: KeyRange = { from: options.from ?? '', to: options.to };
     const tree = this.#tree;
     const view = options.snapshot === undefined ? tree.view() : tree.hold(viewOf(options.snapshot));
@@ -311,20 +241,9 @@ export class Engine {
       throw new CoterieError('KEY_TOO_LONG', `a key has at most ${String(MAX_KEY_BYTES)} bytes`, { outcome: 'none' });
     }
     if (to !== undefined && to <= from) return;
-    await new Promise<void>((resolve, reject) => {
-      const refusal = this.#refusal();
-      if (refusal !== undefined) {
-        reject(refusal);
-        return;
-      }
-      const tree = this.#tree;
-      tree.active.drop({ from, to }, tree.sequence + 1, this.#segment.synced);
+    await settled((done) => {
+      this.#writes.drop({ from, to }, done);
       this.#reads.entries.clear();
-      tree.sequence += 1;
-      this.#log.submit(this.#segment, (error) => {
-        if (error === undefined) resolve();
-        else reject(error);
-      });
     });
     await this.flush();
     await this.#background.rewriteDropped();
@@ -336,7 +255,7 @@ export class Engine {
    * whatever older tables hold for them.
    */
   async heal(from: ByteString, to: ByteString | undefined): Promise<void> {
-    this.#check();
+    this.#writes.check();
     const { versions } = this.#tree;
     try {
       await this.#settings.follower.healing();
@@ -362,22 +281,19 @@ export class Engine {
   /** Resolves when everything written so far is on the disk, whatever the fsync policy. */
   async sync(): Promise<void> {
     if (this.#settings.fsync.kind === 'interval') return this.flush();
-    this.#check();
-    await new Promise<void>((resolve, reject) => {
-      this.#log.submit(this.#segment, (error) => {
-        if (error === undefined) resolve();
-        else reject(error);
-      });
+    this.#writes.check();
+    await settled((done) => {
+      this.#writes.barrier(done);
     });
   }
 
   /** Brings all that is in memory now into tables. */
   async flush(): Promise<void> {
-    this.#check();
-    if (this.#log.isHalted) throw diskIsFull();
+    this.#writes.check();
+    if (this.#writes.log.isHalted) throw diskIsFull();
     // However often it is called, no more memtables wait than writes alone would make.
-    if (this.#tree.sealed.length >= this.#settings.sealedMemtables) await this.#background.flushed();
-    if (!this.#tree.active.isEmpty && this.#tree.sealed.length < this.#settings.sealedMemtables) this.#seal();
+    if (this.#writes.isCrowded) await this.#background.flushed();
+    this.#writes.sealActive();
     await this.#background.flushed();
   }
 
@@ -399,7 +315,7 @@ export class Engine {
 
   /** Reads every table whole, or those named, and reports what is damaged, and quarantines it. */
   async verify(only?: ReadonlySet<number>): Promise<VerifyReport> {
-    this.#check();
+    this.#writes.check();
     const view = this.#tree.view();
     const damaged: DamagedRange[] = [];
     let tables = 0;
@@ -424,18 +340,18 @@ export class Engine {
   }
 
   stats(): EngineStats {
-    const state = this.#state === 'open' && this.#space.isFull ? 'full' : this.#state;
-    return statsOf(state, this.#tree, this.#reads, this.#log, this.#gate, {
-      ...this.#counters,
+    const { state, log, gate, space, counters } = this.#writes;
+    return statsOf(state, this.#tree, this.#reads, log, gate, {
+      ...counters,
       ...this.#background.counters,
       filtered: this.#lookup.filtered,
-      diskFull: this.#space.fills,
+      diskFull: space.fills,
     });
   }
 
   /** Until when writers were stopped (stall.ts), monotonic; -Infinity if they never were. */
   get stoppedMs(): number {
-    return this.#gate.stoppedMs;
+    return this.#writes.gate.stoppedMs;
   }
 
   /** The number of the last write taken. */
@@ -455,11 +371,7 @@ export class Engine {
   }
 
   async #close(): Promise<void> {
-    this.#space.close();
-    const failed = this.#state === 'failed';
-    this.#state = 'closed';
-    await this.#log.close(new CoterieError('CLOSED', 'the store was closed before the write was durable', { outcome: 'unknown' }));
-    this.#gate.close();
+    const failed = await this.#writes.close();
     await this.#background.close();
     await this.#tree.versions.close();
     await this.#reads.close();
@@ -467,87 +379,18 @@ export class Engine {
     this.#settings.log({ level: 'info', name: 'closed', detail: { failed } });
   }
 
-  #refusal(): CoterieError | undefined {
-    if (this.#state === 'closed') return closed();
-    if (this.#state === 'failed') return new CoterieError('DISK_FAILED', this.#failure?.message ?? 'the disk failed', { outcome: 'none' });
-    if (this.#space.isFull) return diskIsFull();
-    const { memtableBytes, stalledBytes } = this.#settings;
-    if (this.#gate.state === 'stopped' && this.#tree.active.bytes >= memtableBytes + stalledBytes) {
-      return new CoterieError('BUSY', 'flushes and compactions lag behind', { outcome: 'none', retryAfterMs: RETRY_AFTER_MS });
-    }
-    return undefined;
-  }
-
-  #check(): void {
-    if (this.#state === 'closed') throw closed();
-    if (this.#failure !== undefined) throw this.#failure;
-  }
-
-  #activeIsFull(): void {
-    if (this.#tree.sealed.length < this.#settings.sealedMemtables) this.#seal();
-    this.#judgeStall();
-  }
-
-  #seal(): void {
-    const tree = this.#tree;
-    const memtable = tree.active;
-    const segment = this.#segment;
-    tree.sealed = [{ memtable, log: segment, finished: false }, ...tree.sealed];
-    tree.active = new Memtable(tree.pool, tree.sequence);
-    this.#segment = this.#log.begin(tree.active);
-    this.#log.seal(segment);
-    this.#settings.follower.sealed(tree.sequence);
-    this.#counters.seals += 1;
-  }
-
-  #shapeChanged(): void {
-    if (this.#state !== 'open') return;
-    const { memtableBytes, sealedMemtables } = this.#settings;
-    if (this.#tree.active.bytes >= memtableBytes && this.#tree.sealed.length < sealedMemtables) this.#seal();
-    this.#judgeStall();
-  }
-
   /** Brings in the indexes and filters of new tables, before the first read would wait for them. */
   #openTables(numbers: ReadonlySet<number>): void {
-    if (this.#state === 'closed') return;
+    if (this.#writes.isClosed) return;
     for (const { meta, file } of this.#tree.versions.current.levels.flat()) {
       if (numbers.has(meta.number)) this.#reads.load(meta, file, TABLE_ITSELF).catch(() => undefined);
     }
   }
 
-  #judgeStall(): void {
-    const { memtableBytes, sealedMemtables, level0Slow, level0Stop } = this.#settings;
-    const { active, sealed, versions } = this.#tree;
-    const level0 = versions.state.levels[0]?.length ?? 0;
-    const before = this.#gate.state;
-    if ((sealed.length >= sealedMemtables && active.bytes >= memtableBytes) || level0 >= level0Stop) this.#gate.set('stopped');
-    else if (level0 >= level0Slow) this.#gate.set('slowed');
-    else this.#gate.set('none');
-    const { state } = this.#gate;
-    if (state !== before) this.#settings.log({ level: 'info', name: 'stall', detail: { state, level0, sealed: sealed.length } });
-  }
-
-  #spaceChanged(full: boolean): void {
-    this.#settings.log({ level: full ? 'error' : 'info', name: full ? 'disk-full' : 'disk-has-room', detail: {} });
-    if (full || this.#state !== 'open') return;
-    this.#log.resume();
-    this.#background.resume();
-  }
-
-  #fail(error: CoterieError): void {
-    if (this.#state !== 'open') return;
-    this.#state = 'failed';
-    this.#failure = error;
-    // What is held back is durable.
-    this.#gate.set('none');
-    this.#background.failWaiters(error);
-    this.#settings.log({ level: 'error', name: 'disk-failed', detail: { message: error.message } });
-  }
-
   #jobError(error: unknown): CoterieError {
     const { failure } = this.#tree.versions;
     if (failure !== undefined) {
-      this.#fail(failure);
+      this.#writes.fail(failure);
       return failure;
     }
     if (isVfsError(error)) return new CoterieError('DISK_FAILED', `the disk failed: ${error.message}`, { cause: error });
@@ -555,12 +398,14 @@ export class Engine {
   }
 }
 
-function closed(): CoterieError {
-  return new CoterieError('CLOSED', 'the store is closed', { outcome: 'none' });
-}
-
-function diskIsFull(): CoterieError {
-  return new CoterieError('DISK_FULL', 'the disk is full; writes resume when there is room', { outcome: 'none' });
+/** Until the callback that `begin` hands on has run. */
+function settled(begin: (done: Acknowledge) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    begin((error) => {
+      if (error === undefined) resolve();
+      else reject(error);
+    });
+  });
 }
 
 /** With the value in memory of its own. */
