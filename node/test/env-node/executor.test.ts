@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { NodeExecutor } from '../../src/env-node/executor.ts';
@@ -48,6 +48,12 @@ describe('NodeExecutor on one thread', () => {
     expect(seen.replaceAll('U', '')).toMatch(/^a*(ab|ba)+a*b*$/);
     // From the first urgent slice to the last, no two background slices in a row.
     expect(seen.slice(seen.indexOf('U'), seen.lastIndexOf('U') + 1)).toMatch(/^(U[ab])*U$/);
+  });
+
+  test('leaves the processor to event loops: its thread is nicer, and no other', async () => {
+    const usual = getPriority();
+    await expect(executor.run(jobs.niceness, undefined, 'urgent')).resolves.toBe(Math.min(19, Math.max(usual, 10)));
+    expect(getPriority()).toBe(usual);
   });
 
   test('background jobs take the share they are given, and urgent ones are not held up', async () => {

@@ -1,5 +1,6 @@
 /** Jobs for the tests of NodeExecutor. */
 
+import { getPriority } from 'node:os';
 import { CoterieError } from '../../src/base/errors.ts';
 import type { Job } from '../../src/env/executor.ts';
 import type { SyncVfs } from '../../src/env/vfs.ts';
@@ -73,6 +74,16 @@ export const writeFile: Job<{ path: string; text: string }, number> = {
     const size = file.size();
     file.close();
     return size;
+  },
+};
+
+/** Answers the niceness of its thread. */
+export const niceness: Job<undefined, number> = {
+  name: 'niceness',
+  module,
+  *run(): Generator<undefined, number, undefined> {
+    yield;
+    return getPriority();
   },
 };
 
