@@ -24,8 +24,7 @@ interface Running {
 const NICENESS = 10;
 
 invariant(parentPort !== null, 'the executor runs on a worker thread');
-// Clients wait for event loops, on this machine's other nodes too, and jobs have time. Elsewhere this would slow down the whole process.
-if (process.platform === 'linux') setPriority(Math.max(getPriority(), NICENESS));
+yieldToLoops();
 const port = parentPort;
 const disk = new NodeSyncVfs();
 const urgent: Running[] = [];
@@ -36,6 +35,17 @@ let share = 1;
 /** No background slice runs before it. */
 let backgroundFromMs = 0;
 let waiting: NodeJS.Timeout | undefined;
+
+/** Clients wait for event loops, on this machine's other nodes too, and jobs have time. */
+function yieldToLoops(): void {
+  // Elsewhere this would slow down the whole process.
+  if (process.platform !== 'linux') return;
+  try {
+    setPriority(Math.max(getPriority(), NICENESS));
+  } catch {
+    // A sandbox may forbid it: then jobs weigh as much as loops.
+  }
+}
 
 port.on('message', (message: JobRequest | PaceOrder) => {
   if ('share' in message) {
