@@ -1,4 +1,4 @@
-/** The flags of the simulator's commands. Wrong use ends the process with 2, and says what was wrong and what there is. */
+/** The flags of our own commands: the simulator's, fuzzers', chaos. Wrong use ends the process with 2, and says what was wrong and what there is. */
 
 import { parseArgs } from 'node:util';
 
@@ -6,7 +6,7 @@ type Flag = { readonly type: 'string' } | { readonly type: 'boolean' };
 type Flags<F extends Record<string, Flag>> = ReturnType<typeof parseArgs<{ options: F }>>['values'];
 
 function wrongUse(message: string): never {
-  process.stderr.write(`sim: ${message}\n`);
+  process.stderr.write(`${message}\n`);
   process.exit(2);
 }
 

@@ -8,8 +8,7 @@
  * most five times that before it; without it this is only told, for it also depends on who else uses the machine.
  */
 
-import { parseArgs } from 'node:util';
-
+import { readFlags, wholeNumber } from '../../sim/command/flags.ts';
 import { ChaosCluster, type ChaosNode } from './cluster.ts';
 import { type Operation, Workload } from './workload.ts';
 
@@ -122,19 +121,19 @@ function inWords(operations: readonly Operation[]): string[] {
   return [...counts].sort((a, b) => b[1] - a[1]).map(([words, count]) => `${count} x ${words}`);
 }
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '10' },
-    rate: { type: 'string', default: '300' },
-    'delay-ms': { type: 'string', default: '0' },
-    strict: { type: 'boolean', default: false },
-  },
+const values = readFlags({
+  seconds: { type: 'string' },
+  rate: { type: 'string' },
+  'delay-ms': { type: 'string' },
+  strict: { type: 'boolean' },
 });
-const spanMs = 1000 * Number(values.seconds);
+const spanMs = 1000 * wholeNumber(values.seconds, 10, 'seconds', 1);
+const rate = wholeNumber(values.rate, 300, 'rate', 1);
+const delayMs = wholeNumber(values['delay-ms'], 0, 'delay-ms', 0);
 const failures: string[] = [];
 const told: Record<string, unknown>[] = [];
-const cluster = await ChaosCluster.start({ zones: 3, nodesPerZone: 2, delayMs: Number(values['delay-ms']) });
-const workload = new Workload(cluster.nodes, KEYS, Number(values.rate));
+const cluster = await ChaosCluster.start({ zones: 3, nodesPerZone: 2, delayMs });
+const workload = new Workload(cluster.nodes, KEYS, rate);
 try {
   workload.begin();
   // The first seconds are those of cold processes.
@@ -162,7 +161,7 @@ try {
     const late = failed(within(struck + NOTICED_MS, mended));
     if (late.length > 0) failures.push(`${late.length} operations failed long after a zone was ${fault.name}: ${inWords(late)[0] ?? ''}`);
     const [fast, slow] = [p999(calm), p999([...hit, ...within(struck, struck + spanMs)])];
-    if (values.strict && slow > SLOWER_MOST * fast) {
+    if (values.strict === true && slow > SLOWER_MOST * fast) {
       failures.push(`p99.9 went from ${fast.toFixed(1)} to ${slow.toFixed(1)} ms when a zone was ${fault.name}`);
     }
     const early = failed(within(struck, struck + NOTICED_MS));

@@ -8,8 +8,8 @@
  */
 
 import { connect, type Socket } from 'node:net';
-import { parseArgs } from 'node:util';
 
+import { readFlags, wholeNumber } from '../../sim/command/flags.ts';
 import { HttpServed } from '../http/serve.ts';
 import { SeededRandom } from '../transport/cluster.ts';
 import { check, rounds } from './growth.ts';
@@ -153,10 +153,9 @@ async function fuzzBytes(count: number, random: SeededRandom): Promise<object> {
   return { inputs: count, growth };
 }
 
-const { values } = parseArgs({ options: { count: { type: 'string', default: '20000' }, seed: { type: 'string', default: '1' } } });
-const count = Number(values.count);
-const seed = Number(values.seed);
-check(Number.isSafeInteger(count) && count >= 1000 && Number.isSafeInteger(seed), '--count is a number from 1000, --seed a number');
+const values = readFlags({ count: { type: 'string' }, seed: { type: 'string' } });
+const count = wholeNumber(values.count, 20_000, 'count', 1000);
+const seed = wholeNumber(values.seed, 1, 'seed', 0);
 
 const started = performance.now();
 try {

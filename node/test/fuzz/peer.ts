@@ -7,8 +7,8 @@
  */
 
 import * as net from 'node:net';
-import { parseArgs } from 'node:util';
 
+import { readFlags, wholeNumber } from '../../sim/command/flags.ts';
 import { CoterieError, isCoterieError } from '../../src/base/errors.ts';
 import { NodeClock } from '../../src/env-node/clock.ts';
 import { NodeNetwork } from '../../src/env-node/network.ts';
@@ -307,10 +307,9 @@ async function fuzzSockets(count: number, random: SeededRandom): Promise<object>
   return { inputs: count, ...victim.transport.counters, growth };
 }
 
-const { values } = parseArgs({ options: { count: { type: 'string', default: '20000' }, seed: { type: 'string', default: '1' } } });
-const count = Number(values.count);
-const seed = Number(values.seed);
-check(Number.isSafeInteger(count) && count >= 1000 && Number.isSafeInteger(seed), '--count is a number from 1000, --seed a number');
+const values = readFlags({ count: { type: 'string' }, seed: { type: 'string' } });
+const count = wholeNumber(values.count, 20_000, 'count', 1000);
+const seed = wholeNumber(values.seed, 1, 'seed', 0);
 
 const started = performance.now();
 try {

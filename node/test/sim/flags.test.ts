@@ -1,4 +1,4 @@
-/** Wrong use of the simulator's commands: said in a line or two, with what is allowed, and no stack trace. */
+/** Wrong use of our own commands: said in a line or two, with what is allowed, and no stack trace. */
 
 import { spawnSync } from 'node:child_process';
 import { expect, test } from '@jest/globals';
@@ -13,6 +13,10 @@ test.each([
   ['node/sim/main.ts', ['--mutants', '--only', 'x'], '--only: there is no "x"', 'merge by overwrite'],
   ['node/sim/scale/main.ts', ['--hours', '0'], '--hours must be a whole number from 1, not "0"', ''],
   ['node/sim/scale/main.ts', ['--days', '1'], "Unknown option '--days'", '--hours VALUE'],
+  ['node/test/fuzz/resp.ts', ['--count', '10'], '--count must be a whole number from 1000, not "10"', ''],
+  ['node/test/fuzz/http.ts', ['--cout', '2000'], "Unknown option '--cout'", '--count VALUE'],
+  ['node/test/fuzz/peer.ts', ['--seed', 'x'], '--seed must be a whole number from 0, not "x"', ''],
+  ['node/test/chaos/chaos.ts', ['--rate', '0'], '--rate must be a whole number from 1, not "0"', ''],
 ])('%s %j', (program, args, said, allowed) => {
   const run = spawnSync(process.execPath, [program, ...args], { cwd: rootUrl, encoding: 'utf8' });
   expect(run.stderr).toContain(said);
