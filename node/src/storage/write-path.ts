@@ -7,6 +7,7 @@
 import type { ByteString } from '../base/bytes.ts';
 import { asCoterieError, CoterieError } from '../base/errors.ts';
 import { DiskSpace } from './disk-space.ts';
+import type { EngineStats } from './engine-stats.ts';
 import { KIND_TOMBSTONE, KIND_VALUE } from './entry.ts';
 import type { KeyRange } from './key-range.ts';
 import { Memtable } from './memtable/memtable.ts';
@@ -77,8 +78,7 @@ export class WritePath {
     this.#segment = this.log.begin(tree.active);
   }
 
-  /** `full`: writes are refused until there is room. `failed`: until a restart. */
-  get state(): 'open' | 'full' | 'failed' | 'closed' {
+  get state(): EngineStats['state'] {
     return this.#state === 'open' && this.space.isFull ? 'full' : this.#state;
   }
 

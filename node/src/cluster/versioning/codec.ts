@@ -95,9 +95,9 @@ function writeOrder(bytes: Uint8Array, from: number, order: WriteOrder, table: r
 }
 
 /** @param numbers of the siblings as which each is shown (`shownAs`) */
-function flagsOf(sibling: Sibling, at: number, numbers: readonly number[] | undefined): number {
-  const number = numbers?.[at] ?? at;
-  return (sibling.blind ? FLAG_BLIND : 0) | (number === at ? 0 : number === HIDDEN ? FLAG_HIDDEN : FLAG_TWIN);
+function flagsOf(sibling: Sibling, number: number, numbers: readonly number[] | undefined): number {
+  const shown = numbers?.[number] ?? number;
+  return (sibling.blind ? FLAG_BLIND : 0) | (shown === number ? 0 : shown === HIDDEN ? FLAG_HIDDEN : FLAG_TWIN);
 }
 
 function writeOperations(
@@ -169,10 +169,11 @@ export function encodeObject(object: KvObject, checksum: Checksum, allocate: All
   if (floor !== undefined) at = writeOrder(bytes, at, floor, table);
   let valueAt = layout.valuesAt;
   const numbers = shownAs(object);
-  for (let i = 0; i < siblings.length; i += 1) {
-    const sibling = siblings[i] as Sibling;
+  let number = 0;
+  for (const sibling of siblings) {
     at = writeOrder(bytes, at, sibling, table);
-    bytes[at] = flagsOf(sibling, i, numbers);
+    bytes[at] = flagsOf(sibling, number, numbers);
+    number += 1;
     at = writeU48(bytes, at + 1, sibling.edit.ms);
     at = writeU16(bytes, at, sibling.edit.logical);
     at = writeU48(bytes, at, sibling.expireAtMs);
@@ -330,8 +331,11 @@ function checkBareActors(table: ActorTable, siblings: readonly Sibling[], floor:
 /** Every sibling is marked as the records say, and has no other flags. */
 function checkFlags(bytes: Uint8Array, layout: Layout, object: KvObject): void {
   const numbers = shownAs(object);
-  for (let i = 0, at = layout.siblingsAt + ORDER_BYTES; i < layout.siblings; i += 1, at += SIBLING_BYTES) {
-    if (bytes[at] !== flagsOf(object.siblings[i] as Sibling, i, numbers)) throw damaged('wrong flags');
+  let number = 0;
+  for (const sibling of object.siblings) {
+    const at = layout.siblingsAt + number * SIBLING_BYTES + ORDER_BYTES;
+    if (bytes[at] !== flagsOf(sibling, number, numbers)) throw damaged('wrong flags');
+    number += 1;
   }
 }
 
@@ -347,8 +351,8 @@ export function decodeObject(bytes: Uint8Array, checksum: Checksum): KvObject {
 
 /**
  * The object in `bytes`, of which a write will keep no values: what it does keep, the clock, has a digest of its own, so that the values, the better
- * part of it, need not be read. Records of clients' operation ids are kept too, and checked; a wrong bit in an attempt's costs no more than a
- * write that two coordinators make and that is not seen to be one.
+ * part of it, need not be read. Records of clients' operation ids are kept too, and checked; a wrong bit in an attempt's is found, or costs no
+ * more than a write that two coordinators make and that is not seen to be one.
  *
  * @throws CoterieError DATA_DAMAGED
  */

@@ -6,7 +6,7 @@
  *   magic    = 01 'k' 'v' 'o'                                         version 1
  *   crc      = u32     CRC-32 of every byte after it, to the end
  *   digest   = 8       hash of the bytes from `header` to the last `sibling`: the state and what is shown of it, without operation records
- *                     and value bytes
+ *                      and value bytes
  *   digest-free = u8 operations (0..16) | u8 extra actors (0..16) | u16 zero
  *   header   = u8 flags (bit 0: `floor` is present) | u8 zero | u16 siblings | u16 actors
  *            | u48 expiry: the last of the siblings' expiries; 0 when one never expires, or there is no sibling
@@ -17,7 +17,7 @@
  *   floor    = u48 ms | u16 logical | u64 counter | u16 actor      the blind floor; absent when none, or when it is the blind sibling
  *   sibling  = u48 ms | u16 logical | u64 counter | u16 actor      the write's order, strictly descending
  *            | u8 flags (bit 0: blind; bit 1: hidden, its operation was replaced; bit 2: twin, shown as a newer sibling: visibility.ts)
-            | u48 edit ms, u16 edit logical | u48 expiry | u32 value length
+ *            | u48 edit ms, u16 edit logical | u48 expiry | u32 value length
  *   extra    = 20 actor                                 strictly ascending, not among the actors; those that only operations refer to
  *   operation = 16 id | 8 body hash | u48 ms | u64 counter | u16 actor (extras count on after the actors) | u8 flags (bit 0: existed;
  *               bit 1: replaced by a write whose context had seen it)

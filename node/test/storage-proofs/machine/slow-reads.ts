@@ -124,8 +124,8 @@ class LoopWatch {
     this.#collections.disconnect();
   }
 
-  /** The longest turns. A collection is told of some turns after the one that it was in, so this is known in the end. */
-  longestMs(): number[] {
+  /** Milliseconds of the turns that looked long, the longest first. A collection is told of some turns after the one that it was in, so this is known in the end. */
+  longTurnsMs(): number[] {
     return this.#long
       .map(({ from, to, tookMs, heldMs }) => {
         const overlaps = this.#collected.map(({ startTime, duration }) => Math.min(to, startTime + duration) - Math.max(from, startTime));
@@ -323,7 +323,7 @@ if (figures.pendings === 0 || disk.asynchronousReads === 0) failures.push('nothi
 if (disk.synchronousWrites === 0 || disk.asynchronousWrites === 0) {
   failures.push('the log was written one way only: the proof shows nothing of it');
 }
-const longest = watch?.longestMs() ?? [];
+const longest = watch?.longTurnsMs() ?? [];
 const longestMs = Math.round((longest[0] ?? 0) * 100) / 100;
 if (strict && longestMs > MOST_HELD_MS) failures.push(`the loop was held for ${String(longestMs)} ms`);
 report({
