@@ -3,7 +3,8 @@
  * the next gathers in memory: at most one fdatasync is in flight, and a whole group is acknowledged after it.
  *
  * A group that is small goes into the system's cache by one synchronous write, while the disk is quick (write-pace.ts), else a thread writes
- * it. Both fail alike.
+ * it. Both fail alike. The file of the next segment is made ahead (next-file.ts), so that where segments change a write waits for no more than
+ * elsewhere.
  *
  * Invariants:
  * - Nothing of a segment is written before the one before it is complete and synced.
@@ -23,7 +24,8 @@ import type { FsyncPolicy } from '../options.ts';
 import { logName } from '../sstable/table-meta.ts';
 import { FRAME_HEAD_BYTES } from './frame.ts';
 import { type Acknowledge, Segment } from './segment.ts';
-import { release, reserve } from './reserve.ts';
+import { NextFiles } from './next-file.ts';
+import { release, reserve, roomAt } from './reserve.ts';
 import { encodeSegmentHeader, SEGMENT_HEAD_BYTES } from './segment-header.ts';
 import { WritePace } from './write-pace.ts';
 
@@ -56,6 +58,8 @@ export interface LogSettings {
   readonly vfs: Vfs;
   readonly clock: Clock;
   readonly fsync: FsyncPolicy;
+  /** Memory of one memtable: from half of it on, the file of the next segment is made. */
+  readonly memtableBytes: number;
   /** Milliseconds of synchronous writes a turn. */
   readonly turnWriteMs: number;
 }
@@ -71,6 +75,8 @@ export class Log {
   #idle: Timer | undefined;
   #interval: Timer | undefined;
   #drained: (() => void)[] = [];
+  /** For the segment after the newest. */
+  readonly #nextFiles: NextFiles;
   syncs = 0;
   writes = 0;
   bytesWritten = 0;
@@ -80,11 +86,14 @@ export class Log {
     this.#settings = settings;
     this.#owner = owner;
     this.#pace = new WritePace(settings.clock, settings.turnWriteMs);
+    this.#nextFiles = new NextFiles(settings, () => owner.nextNumber());
   }
 
   /** Starts the segment of a new memtable; the one before must be sealed. */
   begin(memtable: Memtable): Segment {
-    const segment = new Segment(this.#owner.nextNumber(), memtable);
+    const next = this.#nextFiles.take(this.#segments.at(-1)?.number ?? 0);
+    const segment = new Segment(next?.number ?? this.#owner.nextNumber(), memtable);
+    segment.next = next;
     memtable.lease();
     this.#segments.push(segment);
     return segment;
@@ -136,11 +145,13 @@ export class Log {
       if (segment.waiting.length > 0) this.#owner.acknowledge(segment.waiting, error);
       segment.waiting = [];
       await segment.syncing;
+      this.#dropNext(segment);
       await release(segment);
       await segment.file?.close().catch(() => undefined);
       segment.memtable.release();
     }
     this.#segments.length = 0;
+    await this.#nextFiles.close();
   }
 
   #kick(): void {
@@ -182,6 +193,7 @@ export class Log {
       segment.waiting = [];
       if (await this.#advance(segment, always || segment.sealed)) {
         if (group.length > 0) this.#owner.acknowledge(group);
+        this.#makeNext(segment);
       } else {
         this.#refuse(group);
       }
@@ -320,12 +332,26 @@ export class Log {
     }
   }
 
+  /** Once much of the newest segment is full. */
+  #makeNext({ sealed, memtable, position }: Segment): void {
+    if (!sealed && memtable.bytes >= this.#settings.memtableBytes / 2) this.#nextFiles.make(roomAt(position));
+  }
+
+  #dropNext(segment: Segment): void {
+    if (segment.next !== undefined) this.#nextFiles.drop(segment.next);
+    segment.next = undefined;
+  }
+
   async #create(segment: Segment, path: string, replaces: number): Promise<void> {
     const { vfs, directory } = this.#settings;
-    const file = await vfs.open(path, 'create');
+    // A rewrite is a file of its own.
+    if (replaces > 0) this.#dropNext(segment);
+    const made = await segment.next?.made;
+    segment.next = undefined;
+    const file = made?.file ?? (await vfs.open(path, 'create'));
     try {
       await file.write(encodeSegmentHeader({ number: segment.number, replaces, base: segment.memtable.base }), 0);
-      await vfs.syncDir(directory);
+      if (made === undefined) await vfs.syncDir(directory);
     } catch (error) {
       await file.close().catch(() => undefined);
       await vfs.unlink(path).catch(() => undefined);
@@ -334,7 +360,7 @@ export class Log {
     }
     segment.file = file;
     segment.position = SEGMENT_HEAD_BYTES;
-    segment.reserved = 0;
+    segment.reserved = made?.zeros ?? 0;
     segment.synced = 0;
     segment.slab = 0;
     segment.offset = 0;

@@ -12,13 +12,18 @@ import type { Segment } from './segment.ts';
 const RESERVE_BYTES = 512 * 1024;
 /** and a smaller one nothing. */
 const LEAST_BYTES = 4096;
-const ZEROS = new Uint8Array(RESERVE_BYTES);
+export const ZEROS: Uint8Array = new Uint8Array(RESERVE_BYTES);
+
+/** How many zeros go before the next bytes of a log that has come to `position`. */
+export function roomAt(position: number): number {
+  return position < LEAST_BYTES ? 0 : Math.min(RESERVE_BYTES, position);
+}
 
 /** Makes room behind a segment that has used up what it had; the sync that follows the write covers it too. */
 export async function reserve(segment: Segment): Promise<void> {
   const { file, position } = segment;
-  if (file === undefined || segment.sealed || position <= segment.reserved || position < LEAST_BYTES) return;
-  const length = Math.min(RESERVE_BYTES, position);
+  const length = roomAt(position);
+  if (file === undefined || segment.sealed || position <= segment.reserved || length === 0) return;
   segment.reserved = position + length;
   await file.write(ZEROS.subarray(0, length), position).catch(() => undefined);
 }

@@ -8,6 +8,7 @@ import type { CoterieError } from '../../base/errors.ts';
 import type { VfsFile } from '../../env/vfs.ts';
 import type { Memtable } from '../memtable/memtable.ts';
 import type { Slab } from '../memtable/slab.ts';
+import type { NextFile } from './next-file.ts';
 
 /** Called once: when a write is as durable as the policy says, or failed. */
 export type Acknowledge = (error?: CoterieError) => void;
@@ -27,6 +28,8 @@ export class Segment {
   /** Where zeros end that were written ahead, if they reach beyond `position`. */
   reserved = 0;
   file: VfsFile | undefined;
+  /** The file that was made ahead for it, until it is taken or is not to be had. */
+  next: NextFile | undefined;
   /** A sync or write failed: only a rewrite to a new file helps. */
   broken = false;
   /** What was written of the slabs: all of those before `slab`, and `offset` bytes of it. */
