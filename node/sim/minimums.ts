@@ -37,6 +37,7 @@ export const MINIMUMS: Readonly<Record<string, number>> = {
   refutations: 30,
   damagedReads: 10,
   'reads of one replica over damage': 10,
+  'reads at a blank replica': 50,
   rangesRefilled: 30,
   'rotten tables mended': 5,
   partitionsRepaired: 300,

@@ -27,6 +27,7 @@ const COLLECTION_STREAM = 0x636f;
 const TRUNCATION_STREAM = 0x7472_1516;
 const SINGLE_READS_STREAM = 0x740a;
 const CUTS_STREAM = 0x6381;
+const BLANK_READS_STREAM = 0x626c;
 
 /** The fewest entries that a clock may be truncated to. */
 const LEAST_CLOCK = 2;
@@ -138,7 +139,7 @@ export interface Plan {
   readonly collectMs: number;
   /** Keys are deleted and collected while messages about them are under way: stragglers.ts. Little else goes wrong then, because it would hold up rounds. */
   readonly stragglers: boolean;
-  /** Keys that all replicas have are read at one alone once its disk has rotted: single-reads.ts. Caches are small then, so that reads meet the disk. */
+  /** Keys that all replicas have are read at one alone once it has lost its copies: single-reads.ts. Caches are small then, so that reads meet the disk. */
   readonly singleReads: boolean;
   /** Members are cut off so that others coordinate in their stead, as the keys of successions.ts or absences.ts need it. */
   readonly cuts: 'successions' | 'absences' | undefined;
@@ -202,7 +203,9 @@ export function drawPlan(seed: number, dice: Dice): Plan {
   // Drawn last, so that the rest of a seed's plan is what it was before there were strong buckets.
   const strong = interval || dice.chance(0.5) ? undefined : drawStrong(n, destructive, dice);
   const collection = drawCollection(plan, new Dice(seed, COLLECTION_STREAM));
-  const singleReads = collection.faults.has('bit-rot') && plan.overlapHolds && new Dice(seed, SINGLE_READS_STREAM).oneIn(2);
+  const rereads = collection.faults.has('bit-rot') && new Dice(seed, SINGLE_READS_STREAM).oneIn(2);
+  const blankReads = collection.faults.has('wiped-disk') && new Dice(seed, BLANK_READS_STREAM).oneIn(2);
+  const singleReads = plan.overlapHolds && (rereads || blankReads);
   const cuts = drawCuts({ ...plan, ...collection }, new Dice(seed, CUTS_STREAM));
   const truncation = drawTruncation(plan.skewMs, cuts === 'successions', new Dice(seed, TRUNCATION_STREAM));
   return { ...plan, ...collection, strong, truncation, singleReads, cuts, lossBudget: Math.min(w, strong?.w ?? w) - 1 };

@@ -78,10 +78,12 @@ describe('plans', () => {
     expect(cutting.length).toBeGreaterThan(80);
   });
 
-  test('read single replicas over damage where R + W > N promises something then', () => {
+  test('read single replicas that lost their copies where R + W > N promises something then', () => {
     const reading = PLANS.filter((plan) => plan.singleReads);
-    expect(reading.length).toBeGreaterThan(50);
-    for (const plan of reading) expect([has(plan, 'bit-rot'), plan.overlapHolds, plan.n > 1]).toEqual([true, true, true]);
+    for (const fault of ['bit-rot', 'wiped-disk'] as const) expect(reading.filter((plan) => has(plan, fault)).length).toBeGreaterThan(50);
+    for (const plan of reading) {
+      expect([has(plan, 'bit-rot') || has(plan, 'wiped-disk'), plan.overlapHolds, plan.n > 1]).toEqual([true, true, true]);
+    }
   });
 
   test('reach every fault, every legal pair of R and W, and runs without faults', () => {
