@@ -17,7 +17,7 @@ import { MANIFEST_NAME, MANIFEST_NEW_NAME } from './manifest/version-set.ts';
 import { Memtable } from './memtable/memtable.ts';
 import type { SlabPool } from './memtable/slab.ts';
 import { logName, parseName, tableName } from './sstable/table-meta.ts';
-import { UNFINISHED } from './wal/log.ts';
+import { UNFINISHED } from './wal/segment-files.ts';
 import type { ReadSegment } from './wal/recovery.ts';
 import { readSegment, replayOf } from './wal/recovery.ts';
 

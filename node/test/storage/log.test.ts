@@ -55,6 +55,29 @@ describe('groups', () => {
     expect((counters['logWrites'] ?? 0) - (logWrites ?? 0)).toBeLessThanOrEqual(2);
   });
 
+  it('takes in what comes in the turns after the sync before it', async () => {
+    const process = await start();
+    const { engine, timeline } = process;
+    // The segment's file is made by the first write.
+    await timeline.run(write(process, 'zeroth'));
+    await pause(process, 100);
+    const before = engine.stats().counters['logSyncs'] ?? 0;
+    const late = write(process, 'first').then(
+      () =>
+        new Promise<void>((resolve, reject) => {
+          timeline.soon(() => {
+            timeline.soon(() => {
+              write(process, 'late').then(resolve, reject);
+            });
+          });
+        }),
+    );
+    // The first is under way by then.
+    await pause(process, 1);
+    await timeline.run(Promise.all([late, write(process, 'meanwhile')]));
+    expect((engine.stats().counters['logSyncs'] ?? 0) - before).toBe(2);
+  });
+
   it('always: what was acknowledged survives the loss of power; interval: it survives the process', async () => {
     for (const kind of ['always', 'interval'] as const) {
       const process = await start({ ...LOG, fsync: kind === 'always' ? { kind } : { kind, everyMs: 1000 } });

@@ -2,9 +2,8 @@
  * The commit log: one segment for each memtable, whose slabs it copies to the file as they are. While one group is written and synced,
  * the next gathers in memory: at most one fdatasync is in flight, and a whole group is acknowledged after it.
  *
- * A group that is small goes into the system's cache by one synchronous write, while the disk is quick (write-pace.ts), else a thread writes
- * it. Both fail alike. The file of the next segment is made ahead (next-file.ts), so that where segments change a write waits for no more than
- * elsewhere.
+ * Between two syncs pass GATHER_TURNS turns of the loop. An idle loop runs through them in microseconds; a busy one has that many turns' work
+ * to do, and what it writes meanwhile joins the group: the more there is to do, the fewer syncs it takes.
  *
  * Invariants:
  * - Nothing of a segment is written before the one before it is complete and synced.
@@ -16,22 +15,19 @@
 
 import type { CoterieError } from '../../base/errors.ts';
 import { CoterieError as Coded } from '../../base/errors.ts';
-import type { Clock, Timer } from '../../env/clock.ts';
-import type { Vfs, VfsFile } from '../../env/vfs.ts';
+import type { Timer } from '../../env/clock.ts';
 import { isVfsError } from '../../env/vfs.ts';
 import type { Memtable } from '../memtable/memtable.ts';
 import type { FsyncPolicy } from '../options.ts';
-import { logName } from '../sstable/table-meta.ts';
 import { FRAME_HEAD_BYTES } from './frame.ts';
 import { type Acknowledge, Segment } from './segment.ts';
-import { NextFiles } from './next-file.ts';
-import { release, reserve, roomAt } from './reserve.ts';
-import { encodeSegmentHeader, SEGMENT_HEAD_BYTES } from './segment-header.ts';
-import { WritePace } from './write-pace.ts';
+import { release, reserve } from './reserve.ts';
+import { SegmentFiles, type SegmentFileSettings } from './segment-files.ts';
+import { SEGMENT_HEAD_BYTES } from './segment-header.ts';
 
 const IDLE_MARK_MS = 50;
-/** Behind the name of a segment that is being rewritten; the next start removes such files. */
-export const UNFINISHED = '.new';
+/** Turns of the loop between a sync and the next. */
+const GATHER_TURNS = 4;
 
 /**
  * With the interval policy, a sync begins once so much is not synced: everything waits for the one at a segment's end, which then finds little
@@ -53,21 +49,14 @@ export interface LogOwner {
   segmentFinished(segment: Segment): void;
 }
 
-export interface LogSettings {
-  readonly directory: string;
-  readonly vfs: Vfs;
-  readonly clock: Clock;
+export interface LogSettings extends SegmentFileSettings {
   readonly fsync: FsyncPolicy;
-  /** Memory of one memtable: from half of it on, the file of the next segment is made. */
-  readonly memtableBytes: number;
-  /** Milliseconds of synchronous writes a turn. */
-  readonly turnWriteMs: number;
 }
 
 export class Log {
   readonly #settings: LogSettings;
   readonly #owner: LogOwner;
-  readonly #pace: WritePace;
+  readonly #files: SegmentFiles;
   readonly #segments: Segment[] = [];
   #state: 'running' | 'full' | 'failed' | 'closed' = 'running';
   #pumping = false;
@@ -75,23 +64,16 @@ export class Log {
   #idle: Timer | undefined;
   #interval: Timer | undefined;
   #drained: (() => void)[] = [];
-  /** For the segment after the newest. */
-  readonly #nextFiles: NextFiles;
-  syncs = 0;
-  writes = 0;
-  bytesWritten = 0;
-  rewrites = 0;
 
   constructor(settings: LogSettings, owner: LogOwner) {
     this.#settings = settings;
     this.#owner = owner;
-    this.#pace = new WritePace(settings.clock, settings.turnWriteMs);
-    this.#nextFiles = new NextFiles(settings, () => owner.nextNumber());
+    this.#files = new SegmentFiles(settings, () => owner.nextNumber());
   }
 
   /** Starts the segment of a new memtable; the one before must be sealed. */
   begin(memtable: Memtable): Segment {
-    const next = this.#nextFiles.take(this.#segments.at(-1)?.number ?? 0);
+    const next = this.#files.takeNext(this.#segments.at(-1)?.number ?? 0);
     const segment = new Segment(next?.number ?? this.#owner.nextNumber(), memtable);
     segment.next = next;
     memtable.lease();
@@ -117,6 +99,10 @@ export class Log {
     this.#kick();
   }
 
+  get counters(): SegmentFiles['counters'] {
+    return this.#files.counters;
+  }
+
   /** A full disk keeps it from writing. */
   get isHalted(): boolean {
     return this.#state === 'full';
@@ -137,7 +123,7 @@ export class Log {
     if (this.#state === 'running' && active !== undefined) {
       await this.#drain();
       await this.#mark(active);
-      if (!active.broken) await this.#sync(active).catch(() => undefined);
+      if (!active.broken) await this.#files.sync(active).catch(() => undefined);
     }
     await this.#drain();
     this.#state = 'closed';
@@ -145,13 +131,13 @@ export class Log {
       if (segment.waiting.length > 0) this.#owner.acknowledge(segment.waiting, error);
       segment.waiting = [];
       await segment.syncing;
-      this.#dropNext(segment);
+      this.#files.dropNext(segment);
       await release(segment);
       await segment.file?.close().catch(() => undefined);
       segment.memtable.release();
     }
     this.#segments.length = 0;
-    await this.#nextFiles.close();
+    await this.#files.close();
   }
 
   #kick(): void {
@@ -193,7 +179,8 @@ export class Log {
       segment.waiting = [];
       if (await this.#advance(segment, always || segment.sealed)) {
         if (group.length > 0) this.#owner.acknowledge(group);
-        this.#makeNext(segment);
+        this.#files.makeNext(segment);
+        if (always && !segment.sealed) await this.#gather();
       } else {
         this.#refuse(group);
       }
@@ -205,6 +192,11 @@ export class Log {
     this.#scheduleMark();
   }
 
+  async #gather(): Promise<void> {
+    const { clock } = this.#settings;
+    for (let turn = 0; turn < GATHER_TURNS; turn += 1) await new Promise<void>((resolve) => clock.soon(resolve));
+  }
+
   /** State may change in callbacks and awaits, which narrowing would not see. */
   #canPump(): boolean {
     return this.#state === 'running';
@@ -212,9 +204,9 @@ export class Log {
 
   /** Brings the segment's file up to its memtable; false when that failed and the log has halted. */
   async #advance(segment: Segment, sync: boolean): Promise<boolean> {
-    if (!segment.broken && !this.#writeNow(segment) && !this.#isBroken(segment)) {
+    if (!segment.broken && !this.#files.writeNow(segment) && !this.#isBroken(segment)) {
       try {
-        await this.#write(segment);
+        await this.#files.write(segment);
       } catch (error) {
         // Nothing was lost by a write that found no room: it is repeated at the same place when there is some.
         if (isVfsError(error) && error.code === 'NO_SPACE') return this.#halt(error);
@@ -225,7 +217,7 @@ export class Log {
       try {
         if (sync) {
           await reserve(segment);
-          await this.#sync(segment);
+          await this.#files.sync(segment);
         } else this.#syncLater();
         return true;
       } catch {
@@ -233,11 +225,16 @@ export class Log {
       }
     }
     try {
-      await this.#rewrite(segment);
+      await this.#files.rewrite(segment);
       return true;
     } catch (error) {
       return this.#halt(error);
     }
+  }
+
+  /** It changes across awaits, which narrowing would not see. */
+  #isBroken(segment: Segment): boolean {
+    return segment.broken;
   }
 
   #halt(error: unknown): false {
@@ -268,125 +265,6 @@ export class Log {
     }
   }
 
-  /**
-   * Brings the segment's file up to its memtable by one synchronous write, if that is small and the disk quick. False where a thread must
-   * write, or where it failed: a write that found no room is tried again by the thread, and any other breaks the segment.
-   */
-  #writeNow(segment: Segment): boolean {
-    const { file } = segment;
-    const { slabs } = segment.memtable;
-    let slab = slabs[segment.slab];
-    if (file === undefined || slab === undefined) return false;
-    if (segment.slab < slabs.length - 1 && segment.offset === slab.used) {
-      segment.slab += 1;
-      segment.offset = 0;
-      slab = slabs[segment.slab];
-    }
-    if (slab === undefined || segment.slab < slabs.length - 1) return false;
-    const end = slab.used;
-    const length = end - segment.offset;
-    if (length === 0) return true;
-    if (!this.#pace.permits(length)) return false;
-    try {
-      this.#pace.charge(() => {
-        file.writeSync(slab.bytes.subarray(segment.offset, end), segment.position);
-      });
-    } catch (error) {
-      if (!isVfsError(error)) throw error;
-      if (error.code !== 'NO_SPACE') segment.broken = true;
-      return false;
-    }
-    this.#wrote(segment, end);
-    return true;
-  }
-
-  #wrote(segment: Segment, end: number): void {
-    const bytes = end - segment.offset;
-    segment.offset = end;
-    segment.position += bytes;
-    this.writes += 1;
-    this.bytesWritten += bytes;
-  }
-
-  async #write(segment: Segment): Promise<void> {
-    if (segment.file === undefined) await this.#create(segment, `${this.#settings.directory}/${logName(segment.number)}`, 0);
-    const { file } = segment;
-    if (file === undefined) return;
-    const { slabs } = segment.memtable;
-    for (;;) {
-      const slab = slabs[segment.slab];
-      if (slab === undefined) return;
-      const end = slab.used;
-      if (segment.offset < end) {
-        const { clock } = this.#settings;
-        const before = clock.monotonicMs();
-        await file.write(slab.bytes.subarray(segment.offset, end), segment.position);
-        this.#pace.byThread(clock.monotonicMs() - before);
-        this.#wrote(segment, end);
-      }
-      if (segment.slab === slabs.length - 1) return;
-      // Nothing more comes into a slab that has a successor, but some may have come while it was being written.
-      if (segment.offset < slab.used) continue;
-      segment.slab += 1;
-      segment.offset = 0;
-    }
-  }
-
-  /** Once much of the newest segment is full. */
-  #makeNext({ sealed, memtable, position }: Segment): void {
-    if (!sealed && memtable.bytes >= this.#settings.memtableBytes / 2) this.#nextFiles.make(roomAt(position));
-  }
-
-  #dropNext(segment: Segment): void {
-    if (segment.next !== undefined) this.#nextFiles.drop(segment.next);
-    segment.next = undefined;
-  }
-
-  async #create(segment: Segment, path: string, replaces: number): Promise<void> {
-    const { vfs, directory } = this.#settings;
-    // A rewrite is a file of its own.
-    if (replaces > 0) this.#dropNext(segment);
-    const made = await segment.next?.made;
-    segment.next = undefined;
-    const file = made?.file ?? (await vfs.open(path, 'create'));
-    try {
-      await file.write(encodeSegmentHeader({ number: segment.number, replaces, base: segment.memtable.base }), 0);
-      if (made === undefined) await vfs.syncDir(directory);
-    } catch (error) {
-      await file.close().catch(() => undefined);
-      await vfs.unlink(path).catch(() => undefined);
-      segment.number = this.#owner.nextNumber();
-      throw error;
-    }
-    segment.file = file;
-    segment.position = SEGMENT_HEAD_BYTES;
-    segment.reserved = made?.zeros ?? 0;
-    segment.synced = 0;
-    segment.slab = 0;
-    segment.offset = 0;
-  }
-
-  /** Brings what is written to the disk. One sync at a time; after one that failed there is no other on this file. */
-  async #sync(segment: Segment): Promise<void> {
-    while (segment.syncing !== undefined) await segment.syncing;
-    if (segment.broken) throw new Coded('DISK_FAILED', 'a sync of this segment has failed');
-    const { file, position } = segment;
-    if (file === undefined || segment.synced === position) return;
-    segment.syncing = file.dataSync().then(
-      () => {
-        this.syncs += 1;
-        segment.synced = position;
-        segment.syncing = undefined;
-      },
-      () => {
-        segment.broken = true;
-        segment.syncing = undefined;
-      },
-    );
-    await segment.syncing;
-    if (this.#isBroken(segment)) throw new Coded('DISK_FAILED', 'the sync failed');
-  }
-
   /** The interval policy: syncs beside the writes, when it is time or much has been written. */
   #syncLater(): void {
     const { fsync, clock } = this.#settings;
@@ -403,7 +281,7 @@ export class Log {
     // Sealed ones, and whatever follows them, are the pump's.
     const segment = this.#segments[0];
     if (segment === undefined || segment.broken || segment.syncing !== undefined || this.#state === 'closed') return;
-    this.#sync(segment).then(
+    this.#files.sync(segment).then(
       () => {
         this.#syncMore(segment);
       },
@@ -416,73 +294,6 @@ export class Log {
   #syncMore(segment: Segment): void {
     if (segment.synced < segment.position && !segment.sealed && this.#state === 'running') this.#syncLater();
     else this.#scheduleMark();
-  }
-
-  /**
-   * All of the memtable to a new file, which takes the place of the broken one. It gets its name when it is whole on the disk, so that what its
-   * frames say of synced lengths is true of it too.
-   */
-  async #rewrite(segment: Segment): Promise<void> {
-    const { vfs, directory } = this.#settings;
-    await segment.syncing;
-    const old = segment.file;
-    const oldNumber = segment.number;
-    const had = {
-      position: segment.position,
-      reserved: segment.reserved,
-      synced: segment.synced,
-      slab: segment.slab,
-      offset: segment.offset,
-    };
-    // Frames made from now on speak of the new file.
-    segment.synced = 0;
-    this.rewrites += 1;
-    segment.number = this.#owner.nextNumber();
-    segment.file = undefined;
-    const path = `${directory}/${logName(segment.number)}`;
-    try {
-      await this.#create(segment, `${path}${UNFINISHED}`, oldNumber);
-      await this.#write(segment);
-      const { position } = segment;
-      const unfinished = this.#fileOf(segment);
-      await unfinished.dataSync();
-      this.syncs += 1;
-      await vfs.rename(unfinished.path, path);
-      await vfs.syncDir(directory);
-      segment.file = await vfs.open(path, 'append-or-create');
-      await unfinished.close().catch(() => undefined);
-      segment.synced = position;
-    } catch (error) {
-      // The old file stays as the better of two bad ones: it has whatever was synced to it. The new one only repeats it.
-      const failed = this.#takeFile(segment);
-      if (failed !== undefined) {
-        await failed.close().catch(() => undefined);
-        await vfs.unlink(`${path}${UNFINISHED}`).catch(() => undefined);
-      }
-      segment.file = old;
-      segment.number = oldNumber;
-      Object.assign(segment, had);
-      throw error;
-    }
-    segment.broken = false;
-    segment.lowest = segment.number;
-    await old?.close().catch(() => undefined);
-    await vfs.unlink(`${directory}/${logName(oldNumber)}`).catch(() => undefined);
-    await vfs.syncDir(directory).catch(() => undefined);
-  }
-
-  /** It changes across awaits, which narrowing would not see. */
-  #isBroken(segment: Segment): boolean {
-    return segment.broken;
-  }
-
-  #takeFile(segment: Segment): VfsFile | undefined {
-    return segment.file;
-  }
-
-  #fileOf(segment: Segment): VfsFile {
-    if (segment.file === undefined) throw new Coded('INTERNAL', 'the segment has no file');
-    return segment.file;
   }
 
   async #finish(segment: Segment): Promise<void> {
@@ -508,7 +319,7 @@ export class Log {
     if (segment.broken || segment.file === undefined || this.#state !== 'running') return;
     if (segment.synced !== segment.position) {
       try {
-        await this.#sync(segment);
+        await this.#files.sync(segment);
       } catch {
         segment.broken = true;
         this.#kick();
