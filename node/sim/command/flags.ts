@@ -1,4 +1,4 @@
-/** The flags of our own commands: the simulator's, fuzzers', chaos. Wrong use ends the process with 2, and says what was wrong and what there is. */
+/** The flags of our own commands: the simulator's, proofs', fuzzers', chaos. Wrong use ends the process with 2, and says what was wrong and what there is. */
 
 import { parseArgs } from 'node:util';
 

@@ -23,6 +23,7 @@
 import type { ByteString } from '../../src/base/bytes.ts';
 import { isCoterieError } from '../../src/base/errors.ts';
 import { WriteBatch } from '../../src/storage/write-batch.ts';
+import { requireOneOf } from '../command/flags.ts';
 import type { Medium } from '../disk/medium.ts';
 import type { Operation, Verdict } from '../disk/operation.ts';
 import { SeededRandom } from '../disk/seeded-random.ts';
@@ -46,12 +47,13 @@ const MOST_EVENTS = 200_000;
 const FULL_FOR = 8;
 const PROBE: ByteString = '~probe';
 
-const options = proofArguments({ seed: 1, count: 1 }, ['call', 'way', 'ways', 'rotate', 'batches', 'sabotage']);
+const options = proofArguments({ seed: 1, count: 1 }, ['call', 'way', 'ways', 'batches', 'sabotage'], ['rotate']);
 const batches = options.numberOption('batches', 36);
 const onlyCall = options.numberOption('call', -1);
 const onlyWay = options.option('way');
 const ways = (options.option('ways') ?? onlyWay ?? WAYS.join(',')).split(',');
-const rotate = options.option('rotate') !== undefined;
+for (const way of ways) requireOneOf(way, WAYS, 'ways');
+const rotate = options.given('rotate');
 const sabotage = options.option('sabotage');
 
 const failures: string[] = [];

@@ -1,49 +1,51 @@
 /**
  * What every storage proof shares as a program: its options, and one JSON summary as the last line of its output.
  *
- * Options: `--seed N`, `--count N`, and those that the proof names itself (`--name value`, or `--name` alone for true).
- * The exit code is 0 when `failures` is empty, else 1.
+ * Options: `--seed N`, `--count N`, and those that the proof names itself. The exit code is 0 when `failures` is empty, else 1; 2 after wrong use.
  */
+
+import { readFlags, wholeNumber } from '../command/flags.ts';
 
 export interface ProofArguments {
   readonly seed: number;
   readonly count: number;
-  /** The option's value; '' where it stands alone; `undefined` where it is absent. */
+  /** The option's value; `undefined` where it is absent. */
   option(name: string): string | undefined;
   /** The option's value as a whole number. */
   numberOption(name: string, fallback: number): number;
+  /** Whether the switch is there. */
+  given(name: string): boolean;
 }
 
-/** @throws Error naming the first option that is not known or not a number */
-export function proofArguments(defaults: { seed: number; count: number }, known: readonly string[] = []): ProofArguments {
-  const options = new Map<string, string>();
-  const words = process.argv.slice(2);
-  for (let at = 0; at < words.length; at += 1) {
-    const word = words[at] ?? '';
-    const name = word.replace(/^--/, '');
-    if (!word.startsWith('--') || !['seed', 'count', ...known].includes(name)) {
-      throw new Error(`unknown option ${word}; known are ${['seed', 'count', ...known].map((each) => `--${each}`).join(' ')}`);
-    }
-    const value = words[at + 1];
-    if (value === undefined || value.startsWith('--')) {
-      options.set(name, '');
-    } else {
-      options.set(name, value);
-      at += 1;
-    }
-  }
+/**
+ * What the command line gives. Wrong use ends the process.
+ *
+ * @param known options with a value
+ * @param switches those without
+ */
+export function proofArguments(
+  defaults: { readonly seed: number; readonly count: number },
+  known: readonly string[] = [],
+  switches: readonly string[] = [],
+): ProofArguments {
+  const flags: Readonly<Record<string, string | boolean | undefined>> = readFlags({
+    ...Object.fromEntries(['seed', 'count', ...known].map((name) => [name, { type: 'string' as const }])),
+    ...Object.fromEntries(switches.map((name) => [name, { type: 'boolean' as const }])),
+  });
+  const option = (name: string): string | undefined => {
+    const value = flags[name];
+    return typeof value === 'string' ? value : undefined;
+  };
   const numberOption = (name: string, fallback: number): number => {
-    const text = options.get(name);
-    if (text === undefined) return fallback;
-    const value = Number(text);
-    if (text === '' || !Number.isSafeInteger(value)) throw new Error(`--${name} must be a whole number, not ${text}`);
-    return value;
+    const text = option(name);
+    return text === undefined ? fallback : wholeNumber(text, fallback, name, 0);
   };
   return {
     seed: numberOption('seed', defaults.seed),
     count: numberOption('count', defaults.count),
-    option: (name) => options.get(name),
+    option,
     numberOption,
+    given: (name) => flags[name] === true,
   };
 }
 

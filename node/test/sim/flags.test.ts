@@ -16,6 +16,9 @@ test.each([
   ['node/test/fuzz/resp.ts', ['--count', '10'], '--count must be a whole number from 1000, not "10"', ''],
   ['node/test/fuzz/http.ts', ['--cout', '2000'], "Unknown option '--cout'", '--count VALUE'],
   ['node/test/fuzz/peer.ts', ['--seed', 'x'], '--seed must be a whole number from 0, not "x"', ''],
+  ['node/sim/storage/model.ts', ['--bad'], "Unknown option '--bad'", '--operations VALUE'],
+  ['node/sim/storage/failing-disk.ts', ['--ways', 'full,x'], '--ways: there is no "x"', 'full-once'],
+  ['node/test/storage-proofs/machine/slow-reads.ts', ['--count', 'x'], '--count must be a whole number from 0, not "x"', ''],
   ['node/test/chaos/chaos.ts', ['--rate', '0'], '--rate must be a whole number from 1, not "0"', ''],
 ])('%s %j', (program, args, said, allowed) => {
   const run = spawnSync(process.execPath, [program, ...args], { cwd: rootUrl, encoding: 'utf8' });

@@ -54,6 +54,8 @@ export class RespServer implements SessionHost {
   readonly #sessions = new Set<RespSession>();
   readonly #table = new Map<string, CountedCommand>();
   readonly #errors = new Map<string, Counter>();
+  /** The last error reply, and what counts it: under overload they are nearly all the same. */
+  #lastError: { readonly reply: string; readonly counter: Counter } | undefined;
   #due: RespSession[] = [];
   #commandsDone = 0;
   #nextId = 1;
@@ -131,6 +133,12 @@ export class RespServer implements SessionHost {
   }
 
   failed(reply: string, cause?: unknown): void {
+    if (this.#lastError?.reply !== reply) this.#lastError = { reply, counter: this.#counterOf(reply) };
+    this.#lastError.counter.add();
+    if (cause !== undefined) this.#log.log('error', 'resp-internal-error', errorFields(cause));
+  }
+
+  #counterOf(reply: string): Counter {
     const space = reply.indexOf(' ');
     const kind = space === -1 ? reply : reply.slice(0, space);
     let counter = this.#errors.get(kind);
@@ -138,8 +146,7 @@ export class RespServer implements SessionHost {
       counter = this.#metrics.counter('coterie_resp_errors_total', 'Error replies, by the class the reply begins with', { class: kind });
       this.#errors.set(kind, counter);
     }
-    counter.add();
-    if (cause !== undefined) this.#log.log('error', 'resp-internal-error', errorFields(cause));
+    return counter;
   }
 
   flushSoon(session: RespSession): void {

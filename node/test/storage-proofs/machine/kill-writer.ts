@@ -19,10 +19,10 @@ import { contentByKey, contentOf } from '../../../sim/storage/whole-store.ts';
 
 const IN_FLIGHT = 16;
 
-const options = proofArguments({ seed: 1, count: 0 }, ['directory', 'acknowledged', 'eager']);
+const options = proofArguments({ seed: 1, count: 0 }, ['directory', 'acknowledged'], ['eager']);
 const directory = options.option('directory') ?? '';
 const acknowledged = options.numberOption('acknowledged', 0);
-const eager = options.option('eager') !== undefined;
+const eager = options.given('eager');
 
 /** Waits while the pipe is full: whoever reads it may be busy. */
 function say(line: string): void {

@@ -36,9 +36,9 @@ import { written } from '../../../sim/storage/whole-store.ts';
 const MOST_HELD_MS = 5;
 const READ_MS = 1;
 
-const options = proofArguments({ seed: 1, count: 1500 }, ['strict', 'keys', 'sabotage']);
+const options = proofArguments({ seed: 1, count: 1500 }, ['keys', 'sabotage'], ['strict']);
 const keys = options.numberOption('keys', 6000);
-const strict = options.option('strict') !== undefined;
+const strict = options.given('strict');
 const random = new SeededRandom(options.seed, 31);
 const failures: string[] = [];
 const figures = { gets: 0, pendings: 0, iterated: 0, writes: 0 };
