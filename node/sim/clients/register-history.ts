@@ -1,10 +1,11 @@
 /**
  * What the clients of a strong bucket did and were told, key by key. An operation that was tried again under its operation id is one; without an
- * id each try is one of its own, since it may take effect on its own.
+ * id each try is one of its own, since it may take effect on its own. Where the key may have forgotten the id meanwhile, a try may be either.
  */
 
 import { linearize, type RegisterOperation } from '../checkers/linearizability.ts';
 import type { Violation } from '../checkers/survival.ts';
+import { MAX_RECORDS } from '../../src/cluster/versioning/register.ts';
 
 interface Recorded {
   readonly number: number;
@@ -17,8 +18,13 @@ interface Recorded {
   void: boolean;
 }
 
+/** An attempt may leave more than one record, and others come before it is looked up. */
+const SURELY_KNOWN: number = MAX_RECORDS / 2;
+
 export class RegisterHistory {
   readonly #byKey = new Map<string, Recorded[]>();
+  /** Attempts that carried an operation id. */
+  readonly #attempts = new Map<string, number>();
   #numbers = 0;
 
   get keys(): readonly string[] {
@@ -37,6 +43,18 @@ export class RegisterHistory {
   /** Begins a read; `value` is set when it ends. */
   read(key: string, node: string, startUs: number): Recorded {
     return this.#begin(key, 'read', `read at ${node}`, startUs, 0);
+  }
+
+  /** An attempt with an operation id begins; answers how many there were before it. */
+  identified(key: string): number {
+    const before = this.#attempts.get(key) ?? 0;
+    this.#attempts.set(key, before + 1);
+    return before;
+  }
+
+  /** Whether the key may have forgotten the id of an attempt that had so many before it. */
+  mayForget(key: string, before: number): boolean {
+    return (this.#attempts.get(key) ?? 0) - before > SURELY_KNOWN;
   }
 
   #begin(key: string, kind: 'read' | 'write', what: string, startUs: number, value: number): Recorded {

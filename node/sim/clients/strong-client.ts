@@ -118,11 +118,18 @@ export class StrongClient {
     let write = registers.write(key, kind, world.nowUs);
     const { number } = write;
     let uncertain = false;
+    /** How many attempts with ids the key had before the first. */
+    let before: number | undefined;
     for (let attempt = 1; ; attempt += 1) {
+      const startUs = world.nowUs;
+      if (operationId !== undefined) before = Math.min(registers.identified(key), before ?? Infinity);
       const reply = await this.#send(key, kind, number, bytes, w, operationId, attempt);
       world.trace.note('client', `${kind} ${key} at ${this.#home.name}`, `${String(number)} w=${String(w ?? '')} ${told(reply)}`);
+      // Of a key that may have forgotten the id the answer does not tell whether this was the same write, or one of its own.
+      const ambiguous = uncertain && before !== undefined && registers.mayForget(key, before);
+      if (ambiguous) this.#tryAgain(key, kind, write, startUs).void = !mayHaveHappened(reply);
       if (reply.kind === 'answer') {
-        write.endUs = world.nowUs;
+        if (!ambiguous) write.endUs = world.nowUs;
         coverage.add('strong writes answered');
         if (uncertain && operationId !== undefined) coverage.add('strong retries by operation id');
         // Whoever has written looks at it, through whichever node.
@@ -137,16 +144,15 @@ export class StrongClient {
       await world.sleep(dice.between(5, 300));
       // Without an id every try is a write of its own.
       if (operationId === undefined && uncertain) {
-        write = this.#tryAgain(key, kind, write);
+        write = this.#tryAgain(key, kind, write, world.nowUs);
         uncertain = false;
       }
     }
     write.void = !uncertain;
   }
 
-  #tryAgain(key: string, kind: 'put' | 'delete', before: RegisterRecorded): RegisterRecorded {
-    const { registers, world } = this.#parts;
-    const again = registers.write(key, kind, world.nowUs);
+  #tryAgain(key: string, kind: 'put' | 'delete', before: RegisterRecorded, startUs: number): RegisterRecorded {
+    const again = this.#parts.registers.write(key, kind, startUs);
     // The same value, because the bytes are the same.
     again.value = before.value;
     return again;

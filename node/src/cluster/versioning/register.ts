@@ -14,7 +14,7 @@ import type { ByteString } from '../../base/bytes.ts';
 import type { Tag } from './tag.ts';
 import { NO_TAG } from './tag.ts';
 
-/** Records that a key keeps: an operation id is known while fewer than so many newer ones have come. */
+/** Records that a key keeps: an operation id is known while fewer than so many attempts with ids have come after it. */
 export const MAX_RECORDS = 32;
 
 /**
