@@ -204,7 +204,7 @@ export class Log {
 
   /** Brings the segment's file up to its memtable; false when that failed and the log has halted. */
   async #advance(segment: Segment, sync: boolean): Promise<boolean> {
-    if (!segment.broken && !this.#files.writeNow(segment) && !this.#isBroken(segment)) {
+    if (!segment.broken && !this.#files.writeNow(segment) && !segment.hasFailed()) {
       try {
         await this.#files.write(segment);
       } catch (error) {
@@ -230,11 +230,6 @@ export class Log {
     } catch (error) {
       return this.#halt(error);
     }
-  }
-
-  /** It changes across awaits, which narrowing would not see. */
-  #isBroken(segment: Segment): boolean {
-    return segment.broken;
   }
 
   #halt(error: unknown): false {

@@ -128,7 +128,7 @@ export class SegmentFiles {
       },
     );
     await segment.syncing;
-    if (this.#isBroken(segment)) throw new Coded('DISK_FAILED', 'the sync failed');
+    if (segment.hasFailed()) throw new Coded('DISK_FAILED', 'the sync failed');
   }
 
   /**
@@ -233,10 +233,6 @@ export class SegmentFiles {
   }
 
   /** It changes across awaits, which narrowing would not see. */
-  #isBroken(segment: Segment): boolean {
-    return segment.broken;
-  }
-
   #takeFile(segment: Segment): VfsFile | undefined {
     return segment.file;
   }

@@ -46,6 +46,11 @@ export class Segment {
     this.memtable = memtable;
   }
 
+  /** `broken`, to be asked again after it may have changed: a compiler that has narrowed the field would not. */
+  hasFailed(): boolean {
+    return this.broken;
+  }
+
   get hasUnwritten(): boolean {
     const { slabs } = this.memtable;
     const current: Slab | undefined = slabs[this.slab];
