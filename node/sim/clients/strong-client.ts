@@ -122,7 +122,10 @@ export class StrongClient {
     let before: number | undefined;
     for (let attempt = 1; ; attempt += 1) {
       const startUs = world.nowUs;
-      if (operationId !== undefined) before = Math.min(registers.identified(key), before ?? Infinity);
+      if (operationId !== undefined) {
+        const earlier = registers.identified(key);
+        before ??= earlier;
+      }
       const reply = await this.#send(key, kind, number, bytes, w, operationId, attempt);
       world.trace.note('client', `${kind} ${key} at ${this.#home.name}`, `${String(number)} w=${String(w ?? '')} ${told(reply)}`);
       // Of a key that may have forgotten the id the answer does not tell whether this was the same write, or one of its own.
