@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { crc32 } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import { toHex } from '../../src/base/bytes.ts';
-import { crc32 as plainCrc32, halfSipHash64, halfSipHash64Bytes } from '../../src/base/hash.ts';
+import { crc32 as plainCrc32, halfSipHash64 } from '../../src/base/hash.ts';
 import { storeId } from '../../src/base/ids.ts';
 import { operationOfAttempt } from '../../src/cluster/versioning/attempt.ts';
 import { decodeObject, decodeReplaced, encodeObject, readDigest, readHeader } from '../../src/cluster/versioning/codec.ts';
@@ -197,17 +197,6 @@ describe('golden bytes', () => {
       expect(encodeObject(object, crc32, (size) => new Uint8Array(size).fill(0xff))).toEqual(bytes);
     }
   });
-});
-
-test('the digest hashes bytes in place as it would the same byte string, of every length', () => {
-  const key = { k0: 1, k1: 0xffff_ffff };
-  const bytes = Uint8Array.from({ length: 70 }, (_, at) => (at * 37) & 0xff);
-  for (let from = 0; from < 5; from += 1) {
-    for (let to = from; to <= bytes.length; to += 1) {
-      const text = String.fromCharCode(...bytes.subarray(from, to));
-      expect(halfSipHash64Bytes(key, bytes, from, to, { hi: 0, lo: 0 })).toEqual(halfSipHash64(key, text, { hi: 0, lo: 0 }));
-    }
-  }
 });
 
 describe('the header', () => {
