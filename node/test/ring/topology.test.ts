@@ -47,6 +47,13 @@ describe('the topology document', () => {
     const alone = topology({ N: 1, Q: 1, members: [member(1)], buckets: [bucket] });
     expect(alone.partitions).toEqual([[0]]);
   });
+
+  test('has a list once, however many partitions it is the list of', () => {
+    for (const { partitions } of [topology({ Q: 1024 }), parseTopology(JSON.parse(encodeTopology(topology({ Q: 1024 }))))]) {
+      expect(new Set(partitions).size).toBe(new Set(partitions.map((replicas) => replicas.join())).size);
+      expect(new Set(partitions).size).toBeLessThan(512);
+    }
+  });
 });
 
 describe('what is not a topology is refused with its field and what is allowed', () => {

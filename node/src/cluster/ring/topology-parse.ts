@@ -55,9 +55,20 @@ export function checkTopology(document: unknown, place?: Placer): Topology {
     tokenSeed,
     buckets,
     members,
-    partitions,
+    partitions: shared(partitions),
     tokenSpace: tokenSpace(tokenSeed, Q),
   };
+}
+
+/** The same lists, equal ones as one: every operation looks at one, and few of them stay in the processor's cache where each partition's own do not. */
+function shared(lists: readonly (readonly number[])[]): readonly (readonly number[])[] {
+  const known = new Map<string, readonly number[]>();
+  return lists.map((replicas) => {
+    const name = replicas.join();
+    const first = known.get(name) ?? replicas;
+    known.set(name, first);
+    return first;
+  });
 }
 
 function readBuckets(value: unknown, N: number): BucketDefinition[] {
