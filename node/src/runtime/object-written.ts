@@ -8,6 +8,11 @@ import { TOKENS } from './client-tokens.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import type { WriteAnswer, WriteCommand } from './write-command.ts';
 
+/** Knows which values are a write's. */
+export interface Writer {
+  isOwn(object: KvObject, sibling: Sibling): boolean;
+}
+
 /** A write's answer; the context is made when it is asked for: most clients do not want it. */
 export class ObjectWritten implements WriteAnswer {
   fallbacks = 0;
@@ -19,20 +24,16 @@ export class ObjectWritten implements WriteAnswer {
   readonly #knowledge: Context | undefined;
   readonly #siblings: number;
 
-  constructor(
-    core: NodeCore,
-    command: WriteCommand,
-    object: KvObject,
-    existed: boolean,
-    changed: boolean,
-    isOwn: (sibling: Sibling) => boolean,
-  ) {
+  constructor(core: NodeCore, command: WriteCommand, object: KvObject, existed: boolean, changed: boolean, writer: Writer) {
     const { siblings } = object;
     this.#core = core;
     this.#command = command;
-    const unseen = (sibling: Sibling): boolean =>
-      !isOwn(sibling) && !isExpired(sibling.expireAtMs, core.clock.wallMs()) && !isReplaced(object, sibling);
-    this.#knowledge = siblings.some(unseen) ? undefined : contextOf(object);
+    let seen = true;
+    for (const sibling of siblings) {
+      if (writer.isOwn(object, sibling)) continue;
+      if (!isExpired(sibling.expireAtMs, core.clock.wallMs()) && !isReplaced(object, sibling)) seen = false;
+    }
+    this.#knowledge = seen ? contextOf(object) : undefined;
     this.#siblings = siblings.length < 2 ? siblings.length : present(object, core.clock.wallMs()).length;
     this.existed = existed;
     this.changed = changed;

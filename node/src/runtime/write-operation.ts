@@ -20,9 +20,10 @@ import { overlapping } from '../cluster/quorum/legality.ts';
 import { partitionOfDiskKey } from '../cluster/ring/token.ts';
 import type { Content } from '../cluster/quorum/read.ts';
 import { bits, type WriteOut } from '../cluster/quorum/write.ts';
-import { type Allocate, decodeObject, decodeReplaced, encodeObject, readHeader } from '../cluster/versioning/codec.ts';
+import { type Allocate, decodeObject, decodeReplaced, encodeObject, headerOf } from '../cluster/versioning/codec.ts';
 import { type Context, decodeContext } from '../cluster/versioning/context.ts';
 import { MAX_LOGICAL } from '../cluster/versioning/hlc.ts';
+import { newestTime } from '../cluster/versioning/newest.ts';
 import { type Dot, emptyObject, type KvObject, sameDot, type Sibling } from '../cluster/versioning/object.ts';
 import { operationOfAttempt } from '../cluster/versioning/attempt.ts';
 import { findOperation, operationOf } from '../cluster/versioning/operation.ts';
@@ -33,7 +34,7 @@ import { contentOf, digestOf, mergeContents } from './content.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import { GatherOperation } from './gather-operation.ts';
 import type { Hinted } from './hint-store.ts';
-import { ObjectWritten } from './object-written.ts';
+import { ObjectWritten, type Writer } from './object-written.ts';
 import { fallbackSlots, type WritePlace, WriteReplication } from './write-replication.ts';
 import { bodyHash, owned, type WriteAnswer, type WriteCommand } from './write-command.ts';
 
@@ -58,7 +59,7 @@ function placeOf({ members, fallbacks }: NodeCore, { replicas, sloppy, diskKey }
   return { slot: own < 0 ? Math.max(0, standIns?.bySlot.indexOf(members.self) ?? 0) : own, standsIn: own < 0, standIns };
 }
 
-export class WriteOperation implements WriteOut {
+export class WriteOperation implements WriteOut, Writer {
   readonly #core: NodeCore;
   #command: WriteCommand;
   readonly #sink: Sink<WriteAnswer>;
@@ -183,7 +184,9 @@ export class WriteOperation implements WriteOut {
       const { content } = this.#gathered;
       if (content.bytes !== undefined) local = mergeContents(this.#core.policies, contentOf(local), content).bytes;
     }
-    if (local !== undefined && !leases.observe(readHeader(local).newest, nowMs)) {
+    const replaces = this.#context === undefined && this.#command.kind !== 'expire';
+    const object = local === undefined ? emptyObject() : (replaces ? decodeReplaced : decodeObject)(local, CHECKSUM);
+    if (local !== undefined && !leases.observe(newestTime(object), nowMs)) {
       throw new CoterieError('CLOCK_SKEW', 'the key holds times too far ahead of this node’s clock', { outcome: 'none' });
     }
     if (this.#command.attempt?.second === true && !leases.observe({ ms: this.#command.attempt.latestMs, logical: MAX_LOGICAL }, nowMs)) {
@@ -193,8 +196,6 @@ export class WriteOperation implements WriteOut {
       this.#await(leases.renew());
       return;
     }
-    const replaces = this.#context === undefined && this.#command.kind !== 'expire';
-    const object = local === undefined ? emptyObject() : (replaces ? decodeReplaced : decodeObject)(local, CHECKSUM);
     if (this.#gathered === undefined && this.#gatherFirst(object, local)) return;
     this.#apply(object, local, found, nowMs);
   }
@@ -333,29 +334,31 @@ export class WriteOperation implements WriteOut {
 
   #mutation(): Mutation {
     const { kind, value, expireAtMs, keepTtl } = this.#command;
-    const common = { context: this.#context, operation: this.#operation };
+    const context = this.#context;
+    const operation = this.#operation;
     switch (kind) {
       case 'put':
-        return { ...common, kind, value, expireAtMs, keepTtl };
+        return { context, operation, kind, value, expireAtMs, keepTtl };
       case 'delete':
-        return { ...common, kind };
+        return { context, operation, kind };
       case 'expire':
-        return { ...common, kind, atMs: expireAtMs };
+        return { context, operation, kind, atMs: expireAtMs };
     }
   }
 
   #replicate(object: KvObject, existed: boolean, stored: Entry | Hinted | undefined): void {
     this.#answer = this.#answerOf(object, existed, true);
     this.#replication = new WriteReplication(this.#core, this.#command, this.#place, this.#generation, this.#dueMs, this);
-    this.#replication.start(encodeObject(object, CHECKSUM, lend), stored);
+    this.#replication.start(encodeObject(object, CHECKSUM, lend), headerOf(object), stored);
     if (!this.#replication.answered) this.#armDeadline();
   }
 
   #answerOf(object: KvObject, existed: boolean, changed: boolean): ObjectWritten {
-    return new ObjectWritten(this.#core, this.#command, object, existed, changed, (sibling) => this.#isOwn(object, sibling));
+    return new ObjectWritten(this.#core, this.#command, object, existed, changed, this);
   }
 
-  #isOwn(object: KvObject, sibling: Sibling): boolean {
+  /** Whether the value is what this write wrote. */
+  isOwn(object: KvObject, sibling: Sibling): boolean {
     if (this.#minted !== undefined && sameDot(this.#minted, sibling)) return true;
     return this.#operation !== undefined && operationOf(object, sibling)?.id === this.#operation.id;
   }

@@ -7,7 +7,7 @@
 
 import { CoterieError, type ErrorCode } from '../base/errors.ts';
 import { acknowledged, fallbacksCounted, newWrite, timedOut, type WriteOut, type WriteState, writeStep } from '../cluster/quorum/write.ts';
-import { readHeader } from '../cluster/versioning/codec.ts';
+import type { ObjectHeader } from '../cluster/versioning/codec.ts';
 import type { Entry } from '../storage/entry.ts';
 import { MESSAGE } from '../transport/messages/message-type.ts';
 import type { NodeCore } from './core.ts';
@@ -67,11 +67,11 @@ export class WriteReplication {
   }
 
   /**
-   * Hands out the object. @param bytes borrowed for the call, @param stored what this node had of the key
+   * Hands out the object. @param bytes borrowed for the call, @param header theirs, @param stored what this node had of the key
    *
    * @throws CoterieError what the engine refuses, with outcome `none`
    */
-  start(bytes: Uint8Array, stored: Entry | Hinted | undefined): void {
+  start(bytes: Uint8Array, header: ObjectHeader, stored: Entry | Hinted | undefined): void {
     const { members, encoder, transport, topology } = this.#core;
     const { replicas, diskKey } = this.#command;
     const { slot, standsIn, standIns } = this.#place;
@@ -80,7 +80,7 @@ export class WriteReplication {
     // Until the others have been sent theirs, what the engine says is only noted: who is answered may ask for more at once.
     let handing = true;
     let said: CoterieError | 'stored' | undefined;
-    this.#putOwn(stored, bytes, (error) => {
+    this.#putOwn(stored, bytes, header, (error) => {
       if (handing) said = error ?? 'stored';
       else this.#count(own, error?.code);
     });
@@ -119,12 +119,12 @@ export class WriteReplication {
   }
 
   /** Stores the object where this node coordinates it: among its data, or as a hint. */
-  #putOwn(stored: Entry | Hinted | undefined, bytes: Uint8Array, done: Done): void {
+  #putOwn(stored: Entry | Hinted | undefined, bytes: Uint8Array, header: ObjectHeader, done: Done): void {
     const { store, hints } = this.#core;
     const { diskKey, w, bucket } = this.#command;
     const { slot, standsIn } = this.#place;
     if (standsIn) hints.put(slot, diskKey, bytes, Math.max(w, bucket.W), this.#generation, done);
-    else store.put(diskKey, stored !== undefined && 'kind' in stored ? stored : undefined, bytes, readHeader(bytes), done);
+    else store.put(diskKey, stored !== undefined && 'kind' in stored ? stored : undefined, bytes, header, done);
   }
 
   /** A replica has it durably, or says why not. */

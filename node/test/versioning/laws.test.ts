@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { toHex } from '../../src/base/bytes.ts';
-import { decodeObject, encodeObject, readDigest, readHeader } from '../../src/cluster/versioning/codec.ts';
+import { decodeObject, encodeObject, headerOf, readDigest, readHeader } from '../../src/cluster/versioning/codec.ts';
 import { sameDigest } from '../../src/cluster/versioning/digest.ts';
 import { compare, merge } from '../../src/cluster/versioning/merge.ts';
 import type { KvObject, OperationRecord } from '../../src/cluster/versioning/object.ts';
@@ -143,6 +143,15 @@ describe('encoded objects', () => {
       { seed: SEED, numRuns: 150 },
     );
     for (const count of Object.values(kinds)) expect(count).toBeGreaterThan(50);
+  });
+
+  test('have the header that their encoding says', () => {
+    fc.assert(
+      fc.property(reached, (objects) => {
+        for (const object of objects) expect(headerOf(object)).toEqual(readHeader(encodeObject(object, crc32)));
+      }),
+      { seed: SEED, numRuns: 300 },
+    );
   });
 
   test('give their single value without being decoded', () => {

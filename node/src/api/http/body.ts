@@ -19,27 +19,26 @@ interface Closeable {
   readonly _dumpAndCloseReadable?: () => void;
 }
 
+/** Where a body goes. */
+export interface BodySink extends Sink<Buffer> {
+  /** The error for a body of `bytes` bytes, which is more than may be. */
+  tooLarge(bytes: number): CoterieError;
+}
+
 /** Gathers one body, and tells its sink once what became of it. */
 class Gathering {
   readonly #announced: number;
   readonly #most: number;
-  readonly #tooLarge: (bytes: number) => CoterieError;
   readonly #budget: ByteBudget;
   readonly #reserved: number;
-  readonly #sink: Sink<Buffer>;
+  readonly #sink: BodySink;
   #first: Buffer = EMPTY;
   #chunks: Buffer[] | undefined;
   #length = 0;
   #told = false;
 
   /** @throws CoterieError BUSY where the budget is used up */
-  constructor(
-    announced: number | undefined,
-    most: number,
-    budget: ByteBudget,
-    tooLarge: (bytes: number) => CoterieError,
-    sink: Sink<Buffer>,
-  ) {
+  constructor(announced: number | undefined, most: number, budget: ByteBudget, sink: BodySink) {
     // A body whose length nobody has told may become as long as is allowed.
     this.#reserved = Math.min(announced ?? most, most);
     if (!budget.take(this.#reserved)) {
@@ -47,13 +46,12 @@ class Gathering {
     }
     this.#announced = announced ?? 0;
     this.#most = most;
-    this.#tooLarge = tooLarge;
     this.#budget = budget;
     this.#sink = sink;
   }
 
   begin(): void {
-    if (this.#announced > this.#most + READ_PAST_BYTES) this.#fail(this.#tooLarge(this.#announced));
+    if (this.#announced > this.#most + READ_PAST_BYTES) this.#fail(this.#sink.tooLarge(this.#announced));
   }
 
   take(chunk: Buffer): void {
@@ -62,7 +60,7 @@ class Gathering {
       // Read past, unkept.
       this.#chunks = undefined;
       this.#first = EMPTY;
-      if (this.#length > this.#most + READ_PAST_BYTES) this.#fail(this.#tooLarge(this.#length));
+      if (this.#length > this.#most + READ_PAST_BYTES) this.#fail(this.#sink.tooLarge(this.#length));
       return;
     }
     if (this.#chunks !== undefined) this.#chunks.push(chunk);
@@ -72,7 +70,7 @@ class Gathering {
 
   end(): void {
     if (this.#length > this.#most) {
-      this.#fail(this.#tooLarge(this.#length));
+      this.#fail(this.#sink.tooLarge(this.#length));
       return;
     }
     if (!this.#tell()) return;
@@ -143,21 +141,14 @@ export class BodyRequest extends IncomingMessage {
 
 /**
  * Reads the whole body; one that came with its head is there before the parser is through with what the socket gave it. Fails with what
- * `tooLarge` makes, of which nothing is kept, or CANCELLED where the client went away.
+ * the sink calls too large, of which nothing is kept, or CANCELLED where the client went away.
  *
  * @param request of a server with HTTP_SERVER_OPTIONS
  * @param budget what the bodies of all requests may take together, each for as long as it is read
- * @param tooLarge makes the error for a body of more than `most` bytes
  * @throws CoterieError BUSY where the budget is used up
  */
-export function readBody(
-  request: IncomingMessage,
-  most: number,
-  budget: ByteBudget,
-  tooLarge: (bytes: number) => CoterieError,
-  sink: Sink<Buffer>,
-): void {
+export function readBody(request: IncomingMessage, most: number, budget: ByteBudget, sink: BodySink): void {
   if (!(request instanceof BodyRequest)) throw new Error('broken invariant: the server makes requests that can be gathered');
   const length = request.headers['content-length'];
-  request.gather(new Gathering(length === undefined ? undefined : Number(length), most, budget, tooLarge, sink));
+  request.gather(new Gathering(length === undefined ? undefined : Number(length), most, budget, sink));
 }

@@ -7,17 +7,17 @@ import type { Context } from 'koa';
 
 import { asCoterieError, CoterieError } from '../../base/errors.ts';
 import type { Sink } from '../../runtime/answer.ts';
-import type { KvNode, ReadResult, Version, WriteOptions, WriteResult } from '../../runtime/kv.ts';
+import type { KvNode, PutExpiry, ReadResult, Version, WriteOptions, WriteResult } from '../../runtime/kv.ts';
 import type { ByteBudget } from '../byte-budget.ts';
 import { pairTooLarge } from '../limits.ts';
 import { isPromise } from '../maybe.ts';
 import { contextFromText, contextToText, operationIdFromText } from '../tokens.ts';
-import { readBody } from './body.ts';
+import { type BodySink, readBody } from './body.ts';
 import { Exchange } from './exchange.ts';
 import { deleteOptions, putOptions, readOptions } from './parameters.ts';
 import { answerProblem } from './problem.ts';
 import { EXPIRY_HEADER, siblingsJson, siblingsMultipart } from './siblings.ts';
-import { targetOf } from './target.ts';
+import { type Target, targetOf } from './target.ts';
 
 export type DataNode = Pick<KvNode, 'limits' | 'getInto' | 'putInto' | 'delete' | 'nowMs'>;
 
@@ -176,23 +176,48 @@ function addTokens(exchange: Exchange, options: { -readonly [K in keyof WriteOpt
   return options;
 }
 
+/** A write whose value is on its way: begun when it is there. */
+class Put implements BodySink {
+  readonly #exchange: Exchange;
+  readonly #node: DataNode;
+  readonly #ending: Ending;
+  readonly #target: Target;
+  readonly #expiry: PutExpiry;
+  readonly #options: WriteOptions;
+
+  constructor(exchange: Exchange, node: DataNode, ending: Ending, target: Target, expiry: PutExpiry, options: WriteOptions) {
+    this.#exchange = exchange;
+    this.#node = node;
+    this.#ending = ending;
+    this.#target = target;
+    this.#expiry = expiry;
+    this.#options = options;
+  }
+
+  tooLarge(bytes: number): CoterieError {
+    return pairTooLarge(this.#target.key.length + bytes, this.#node.limits);
+  }
+
+  succeed(body: Buffer): void {
+    const { bucket, key } = this.#target;
+    try {
+      const reply = new Reply(this.#exchange, this.#ending, answerWrite);
+      this.#node.putInto(reply, bucket, key, body, this.#expiry, this.#options);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  fail(error: unknown): void {
+    this.#ending.failed(this.#exchange, error);
+  }
+}
+
 function write(exchange: Exchange, node: DataNode, bodies: ByteBudget, ending: Ending): void {
-  const { bucket, key } = targetOf(exchange.path, PREFIX.length, node.limits);
+  const target = targetOf(exchange.path, PREFIX.length, node.limits);
   const { options, expiry } = putOptions(exchange.query, () => node.nowMs());
-  addTokens(exchange, options);
-  const tooLarge = (bytes: number): CoterieError => pairTooLarge(key.length + bytes, node.limits);
-  readBody(exchange.request, node.limits.pairBytes - key.length, bodies, tooLarge, {
-    succeed: (body) => {
-      try {
-        node.putInto(new Reply(exchange, ending, answerWrite), bucket, key, body, expiry, options);
-      } catch (error) {
-        ending.failed(exchange, error);
-      }
-    },
-    fail: (error) => {
-      ending.failed(exchange, error);
-    },
-  });
+  const put = new Put(exchange, node, ending, target, expiry, addTokens(exchange, options));
+  readBody(exchange.request, node.limits.pairBytes - target.key.length, bodies, put);
 }
 
 function remove(exchange: Exchange, node: DataNode, ending: Ending): void {
@@ -214,8 +239,7 @@ function remove(exchange: Exchange, node: DataNode, ending: Ending): void {
 }
 
 function answerWrite(exchange: Exchange, { context, siblings, fallbacks = 0 }: WriteResult): void {
-  const head: string[] = [];
-  if (context !== undefined) head.push(CONTEXT_HEADER, contextToText(context));
+  const head = context === undefined ? [] : [CONTEXT_HEADER, contextToText(context)];
   if (siblings > 1) head.push(SIBLINGS_HEADER, String(siblings));
   if (fallbacks > 0) head.push(FALLBACKS_HEADER, String(fallbacks));
   const response = exchange.direct();

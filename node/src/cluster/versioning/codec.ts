@@ -5,6 +5,7 @@
  *     counts are known to be there.
  */
 
+import { append } from '../../base/append.ts';
 import { type ByteString, byteStringOf64, toByteString, writeByteString } from '../../base/bytes.ts';
 import { CoterieError, invariant } from '../../base/errors.ts';
 import type { Checksum } from '../../base/hash.ts';
@@ -70,16 +71,17 @@ function numberOf(actors: readonly ClockEntry[], actor: Actor): number {
 
 /** The clock, with an empty entry for each further actor that a sibling or the floor refers to. */
 function actorTable(object: KvObject, floor: WriteOrder | undefined): readonly ClockEntry[] {
-  let table = object.clock;
-  const add = (actor: Actor): void => {
-    if (numberOf(table, actor) < 0) table = [...table, { actor, counter: 0, ms: 0 }];
-  };
-  if (floor !== undefined) add(floor.actor);
-  for (const sibling of object.siblings) add(sibling.actor);
+  let table = floor === undefined ? object.clock : withActor(object.clock, floor.actor);
+  for (const sibling of object.siblings) table = withActor(table, sibling.actor);
   return table === object.clock ? table : [...table].sort((a, b) => (a.actor < b.actor ? -1 : 1));
 }
 
+function withActor(table: readonly ClockEntry[], actor: Actor): readonly ClockEntry[] {
+  return numberOf(table, actor) < 0 ? [...table, { actor, counter: 0, ms: 0 }] : table;
+}
+
 const NO_EXTRAS: readonly Actor[] = [];
+const NO_SIBLINGS: readonly Sibling[] = [];
 
 function extraActors(table: readonly ClockEntry[], operations: readonly OperationRecord[]): readonly Actor[] {
   const extras = new Set<Actor>();
@@ -215,15 +217,15 @@ interface ActorTable {
 
 function readActors(bytes: Uint8Array, layout: Layout): ActorTable {
   const floorMs = readU48(bytes, AT_FLOOR_MS);
-  const actors: Actor[] = [];
-  const clock: ClockEntry[] = [];
+  let actors: Actor[] | undefined;
+  let clock: ClockEntry[] | undefined;
   let bare = 0;
   let previous = '';
   for (let i = 0, at = HEADER_BYTES; i < layout.actors; i += 1, at += ENTRY_BYTES) {
     const actor = readActor(bytes, at);
     if (actor <= previous) throw damaged('actors out of order');
     previous = actor;
-    actors.push(actor);
+    actors = append(actors, actor);
     const counter = counterAt(bytes, at + ACTOR_BYTES);
     const ms = readU48(bytes, at + ACTOR_BYTES + 8);
     if (counter === 0) {
@@ -231,10 +233,10 @@ function readActors(bytes: Uint8Array, layout: Layout): ActorTable {
       bare += 1;
     } else {
       if (ms <= floorMs) throw damaged('clock entry under the floor');
-      clock.push({ actor, counter, ms });
+      clock = append(clock, { actor, counter, ms });
     }
   }
-  return { actors, knowledge: { clock, floorMs }, bare };
+  return { actors: actors ?? [], knowledge: { clock: clock ?? [], floorMs }, bare };
 }
 
 function readOrder(bytes: Uint8Array, at: number, layout: Layout, table: ActorTable): WriteOrder {
@@ -248,25 +250,27 @@ function readOrder(bytes: Uint8Array, at: number, layout: Layout, table: ActorTa
   return order;
 }
 
-function readSiblings(bytes: Uint8Array, layout: Layout, table: ActorTable): Sibling[] {
-  const siblings: Sibling[] = [];
+function readSiblings(bytes: Uint8Array, layout: Layout, table: ActorTable): readonly Sibling[] {
+  let siblings: Sibling[] | undefined;
   let valueAt = layout.valuesAt;
   for (let i = 0, at = layout.siblingsAt; i < layout.siblings; i += 1, at += SIBLING_BYTES) {
     const { actor, counter, time } = readOrder(bytes, at, layout, table);
     const flags = bytes[at + ORDER_BYTES] ?? 0;
-    const edit = { ms: readU48(bytes, at + ORDER_BYTES + 1), logical: readU16(bytes, at + ORDER_BYTES + 7) };
+    const editMs = readU48(bytes, at + ORDER_BYTES + 1);
+    const editLogical = readU16(bytes, at + ORDER_BYTES + 7);
+    const edit = editMs === 0 && editLogical === 0 ? NO_TIME : { ms: editMs, logical: editLogical };
     const expireAtMs = readU48(bytes, at + ORDER_BYTES + 9);
     const valueEnd = valueAt + readU32(bytes, at + ORDER_BYTES + 15);
     if (valueEnd > bytes.length) throw damaged('value beyond the end');
     const value = bytes.subarray(valueAt, valueEnd);
     valueAt = valueEnd;
     const sibling = { actor, counter, time, blind: (flags & FLAG_BLIND) !== 0, edit, expireAtMs, value };
-    const newer = i === 0 ? undefined : siblings[i - 1];
+    const newer = siblings?.at(-1);
     if (newer !== undefined && compareOrder(newer, sibling) <= 0) throw damaged('siblings out of order');
-    siblings.push(sibling);
+    siblings = append(siblings, sibling);
   }
   if (valueAt !== bytes.length) throw damaged('bytes after the last value');
-  return siblings;
+  return siblings ?? NO_SIBLINGS;
 }
 
 /** The 16 bytes of an operation id: nearly every write has one, and the general way costs several times as much. */
@@ -414,6 +418,11 @@ export interface ObjectHeader {
 
 function isRegister(bytes: Uint8Array): boolean {
   return readU32(bytes, 0) === REGISTER_MAGIC && bytes.length >= REGISTER_HEADER_BYTES;
+}
+
+/** What the header of the object's encoding says. */
+export function headerOf(object: KvObject): ObjectHeader {
+  return { siblings: object.siblings.length, expireAtMs: objectExpiry(object), newest: newestTime(object), register: false };
 }
 
 const LIVE_REGISTER: ObjectHeader = { siblings: 1, expireAtMs: 0, newest: NO_TIME, register: true };

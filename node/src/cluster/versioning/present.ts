@@ -6,7 +6,7 @@
 
 import type { HybridTime } from './hlc.ts';
 import { compareTime } from './hlc.ts';
-import type { KvObject, Sibling } from './object.ts';
+import type { KvObject } from './object.ts';
 import { shownAs } from './visibility.ts';
 
 /** A value as a client sees it. */
@@ -38,11 +38,13 @@ function collapse(object: KvObject, numbers: readonly number[]): PresentedVersio
 
 /** The live versions at wall-clock `nowMs`, newest first. Values are those of the object, not copied. */
 export function present(object: KvObject, nowMs: number): readonly PresentedVersion[] {
-  const numbers = shownAs(object);
-  const shown = numbers === undefined ? object.siblings.map(versionOf) : collapse(object, numbers);
-  return shown.filter(({ expireAtMs }) => !isExpired(expireAtMs, nowMs));
+  return live(object, nowMs).map(({ value, expireAtMs, time }) => ({ value, expireAtMs, time }));
 }
 
-function versionOf({ value, expireAtMs, time }: Sibling): PresentedVersion {
-  return { value, expireAtMs, time };
+/** The same, with whatever else the object knows of them: for those who write. */
+export function live(object: KvObject, nowMs: number): readonly PresentedVersion[] {
+  const numbers = shownAs(object);
+  const shown: readonly PresentedVersion[] = numbers === undefined ? object.siblings : collapse(object, numbers);
+  const isLive = ({ expireAtMs }: PresentedVersion): boolean => !isExpired(expireAtMs, nowMs);
+  return shown.every(isLive) ? shown : shown.filter(isLive);
 }

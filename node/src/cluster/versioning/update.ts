@@ -10,6 +10,7 @@
  *   - A write knows its operation: the same id with the same body changes nothing, with another body it is refused.
  */
 
+import { append } from '../../base/append.ts';
 import type { ByteString } from '../../base/bytes.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import { invariant, unreachable } from '../../base/errors.ts';
@@ -21,7 +22,7 @@ import { newestOf, newestTime } from './newest.ts';
 import type { ClockEntry, Dot, Knowledge, KvObject, OperationRecord, Sibling, WriteOrder } from './object.ts';
 import { CLOCK_MAX, CLOCK_TRUNCATE, SIBLINGS_MAX, SIBLINGS_WARN, counterOf, covers } from './object.ts';
 import { findOperation, mergeOperations, replacedBy } from './operation.ts';
-import { isExpired, present } from './present.ts';
+import { isExpired, live } from './present.ts';
 import { isReplaced } from './visibility.ts';
 
 /** The client's name for a write, for safe retries. */
@@ -89,6 +90,7 @@ export type Applied =
 type Refused = Extract<Applied, { kind: 'refused' }>;
 
 const NO_WARNINGS: readonly WriteWarning[] = [];
+const NO_SIBLINGS: readonly Sibling[] = [];
 
 function refused(code: ErrorCode, message: string): Refused {
   return { kind: 'refused', code, message };
@@ -118,18 +120,17 @@ function stampAfter(local: KvObject, context: Context | undefined, time: HybridT
 
 /** `clock` with the entry of a new dot, whose counter is above any the clock has of its actor. */
 function withDot(clock: readonly ClockEntry[], dot: Dot, ms: number): ClockEntry[] {
-  const raised: ClockEntry[] = [];
+  let raised: ClockEntry[] | undefined;
   const entry = { actor: dot.actor, counter: dot.counter, ms };
   let placed = false;
   for (const other of clock) {
     if (!placed && other.actor >= dot.actor) {
-      raised.push(entry);
+      raised = append(raised, entry);
       placed = true;
     }
-    if (other.actor !== dot.actor) raised.push(other);
+    if (other.actor !== dot.actor) raised = append(raised, other);
   }
-  if (!placed) raised.push(entry);
-  return raised;
+  return placed && raised !== undefined ? raised : append(raised, entry);
 }
 
 function withOperation(
@@ -207,7 +208,7 @@ function applyReplacing(local: KvObject, write: Put | Delete, stamp: WriteStamp)
   const { context } = write;
   const base = context === undefined ? local : { ...local, operations: replacedBy(local.operations, context) };
   const floor = context === undefined ? undefined : higherOrder(base.blindFloor, context.blindFloor);
-  const survivors = context === undefined ? [] : survivorsOf(base, context, floor);
+  const survivors = context === undefined ? NO_SIBLINGS : survivorsOf(base, context, floor);
   if (write.kind === 'put' && survivors.length >= SIBLINGS_MAX) {
     return refused(
       'SIBLINGS_TOO_MANY',
@@ -218,7 +219,7 @@ function applyReplacing(local: KvObject, write: Put | Delete, stamp: WriteStamp)
   const minted = mint(base, seen, context, stamp);
   if ('kind' in minted) return minted;
   const { dot, time, clock } = minted;
-  const visible = local.siblings.length === 0 ? [] : present(local, stamp.nowMs);
+  const visible = live(local, stamp.nowMs);
   const existed = visible.length > 0;
   const { actor, counter } = dot;
   let siblings = survivors;

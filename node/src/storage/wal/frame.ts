@@ -51,7 +51,7 @@ export function sealFrame(
   words[word + 3] = count;
   words[word + 4] = sequence >>> 0;
   words[word + 5] = Math.floor(sequence / TWO_32);
-  words[word + 6] = synced % TWO_32;
+  words[word + 6] = synced >>> 0;
   words[word + 7] = Math.floor(synced / TWO_32);
   words[word] = crc32(bytes.subarray(at + 4, at + length));
 }
