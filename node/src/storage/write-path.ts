@@ -168,23 +168,24 @@ export class WritePath {
 
   /** The disk has failed: nothing is taken until a restart. */
   fail(error: CoterieError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#settings.log({ level: 'error', name: 'disk-failed', detail: { message: error.message } });
+    // Of the last sync, while the store closes, nobody else is there to hear.
     if (this.#state !== 'open') return;
     this.#state = 'failed';
-    this.#failure = error;
     // What is held back is durable.
     this.gate.set('none');
     this.#owner.stopped(error);
-    this.#settings.log({ level: 'error', name: 'disk-failed', detail: { message: error.message } });
   }
 
   /** Makes durable what was taken. Answers whether the disk had failed. */
   async close(): Promise<boolean> {
     this.space.close();
-    const failed = this.#state === 'failed';
     this.#state = 'closed';
     await this.log.close(new CoterieError('CLOSED', 'the store was closed before the write was durable', { outcome: 'unknown' }));
     this.gate.close();
-    return failed;
+    return this.#failure !== undefined;
   }
 
   #refuses(done: Acknowledge): boolean {

@@ -6,6 +6,7 @@ import type { Operation } from '../../sim/disk/operation.ts';
 import { SeededRandom } from '../../sim/disk/seeded-random.ts';
 import { newVolume, openEngine, volumeOf } from '../../sim/storage/engine-process.ts';
 import type { EngineProcess, Tuning } from '../../sim/storage/engine-process.ts';
+import type { EngineEvent } from '../../src/storage/options.ts';
 import { WriteBatch } from '../../src/storage/write-batch.ts';
 
 const LOG: Tuning = { memtableBytes: 1_000_000, reserveBytes: 0 };
@@ -397,6 +398,24 @@ describe('a failed fsync', () => {
       await process.timeline.run(process.engine.close());
     }
     expect(hits).toBeGreaterThan(5);
+  });
+
+  it.each([
+    ['the last one, of a stop: all goes to a new file', (nth: number) => nth === 0, []],
+    ['the last one, of a stop, and its repetition: the stop says so', () => true, ['disk-failed']],
+  ] as const)('%s', async (_, which, said) => {
+    const events: EngineEvent[] = [];
+    const process = await start({ ...LOG, fsync: { kind: 'interval', everyMs: 60_000 }, log: (event) => events.push(event) });
+    const seen = failSyncs(process, which);
+    await process.timeline.run(write(process, 'a'));
+    expect(seen.paths).toEqual([]);
+    await process.timeline.run(process.engine.close());
+    expect(events.filter(({ level }) => level === 'error').map(({ name }) => name)).toEqual(said);
+    expect(events.at(-1)).toMatchObject({ name: 'closed', detail: { failed: said.length > 0 } });
+    process.mount.volume.powerLoss();
+    process.mount.volume.judge = (): 'ok' => 'ok';
+    const again = await openEngine(process.mount.volume, random.fork(), LOG);
+    if (said.length === 0) expect(await keysIn(again)).toEqual(['a']);
   });
 
   it('a rewrite that a loss of power cuts short leaves what was durable', async () => {
