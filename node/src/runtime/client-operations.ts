@@ -280,7 +280,7 @@ export class ClientOperations {
       w,
       context,
       operationId,
-      timeoutMs,
+      dueMs: startMs + timeoutMs,
       sloppy,
     };
     const sink = new WriteSink(this.#core, startMs, admission.enters(startMs), client);
@@ -291,10 +291,10 @@ export class ClientOperations {
     const waiting = owned(command);
     admission.wait({
       arrivedMs: startMs,
-      deadlineMs: startMs + timeoutMs,
-      begin: (leftMs) => {
+      deadlineMs: command.dueMs,
+      begin: () => {
         sink.begun = true;
-        this.#beginWrite({ ...waiting, timeoutMs: leftMs }, sink);
+        this.#beginWrite(waiting, sink);
       },
       refused: (error) => {
         sink.fail(error);

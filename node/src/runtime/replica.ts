@@ -177,7 +177,7 @@ export class Replica {
   };
 
   readonly #coordinate = (request: IncomingRequest, ended: () => void): void => {
-    const { topology, members } = this.#core;
+    const { topology, members, clock } = this.#core;
     const message = decodeCoordinate(request.payload);
     const { bucket, key, kind, value, expireAtMs, keepTtl, w, context, operationId, sloppy } = message;
     const definition = topology.buckets.find((candidate) => candidate.id === bucket);
@@ -194,7 +194,6 @@ export class Replica {
       ended();
       return;
     }
-    const timeoutMs = request.remainingMs;
     const command: WriteCommand = {
       bucket: definition,
       key,
@@ -207,7 +206,7 @@ export class Replica {
       w,
       context,
       operationId,
-      timeoutMs,
+      dueMs: clock.monotonicMs() + request.remainingMs,
       sloppy,
       ...attemptOf(message, request.sentMs),
     };

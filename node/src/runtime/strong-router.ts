@@ -19,7 +19,6 @@ export class StrongRouter implements Sink<WriteAnswer> {
   readonly #core: NodeCore;
   readonly #sink: Sink<WriteAnswer>;
   readonly #operation: StrongWriteOperation;
-  readonly #startMs: number;
   /** Positions of the primaries that were tried, as bits. */
   #tried = 0;
   #payload: Uint8Array | undefined;
@@ -27,7 +26,6 @@ export class StrongRouter implements Sink<WriteAnswer> {
   constructor(core: NodeCore, command: WriteCommand, sink: Sink<WriteAnswer>) {
     this.#core = core;
     this.#sink = sink;
-    this.#startMs = core.clock.monotonicMs();
     this.#operation = new StrongWriteOperation(core, command, this);
   }
 
@@ -78,6 +76,6 @@ export class StrongRouter implements Sink<WriteAnswer> {
   }
 
   #remainingMs(): number {
-    return Math.max(1, Math.ceil(this.#startMs + this.#operation.command.timeoutMs - this.#core.clock.monotonicMs()));
+    return Math.max(1, Math.ceil(this.#operation.command.dueMs - this.#core.clock.monotonicMs()));
   }
 }

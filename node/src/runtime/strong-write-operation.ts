@@ -43,7 +43,6 @@ export class StrongWriteOperation implements StrongWriteOut {
   readonly #core: NodeCore;
   readonly #command: WriteCommand;
   readonly #sink: Sink<WriteAnswer>;
-  readonly #startMs: number;
   #state: StrongWriteState | undefined;
   /** The encoded value, once it has its tag. */
   #bytes: Uint8Array | undefined;
@@ -55,7 +54,6 @@ export class StrongWriteOperation implements StrongWriteOut {
     // Every write waits for others before it stores anything.
     this.#command = owned(command);
     this.#sink = sink;
-    this.#startMs = core.clock.monotonicMs();
   }
 
   get command(): WriteCommand {
@@ -246,6 +244,6 @@ export class StrongWriteOperation implements StrongWriteOut {
   }
 
   #remainingMs(): number {
-    return Math.max(1, Math.ceil(this.#startMs + this.#command.timeoutMs - this.#core.clock.monotonicMs()));
+    return Math.max(1, Math.ceil(this.#command.dueMs - this.#core.clock.monotonicMs()));
   }
 }

@@ -23,7 +23,8 @@ export interface WriteCommand {
   readonly context: Uint8Array | undefined;
   /** 16 bytes. */
   readonly operationId: ByteString | undefined;
-  readonly timeoutMs: number;
+  /** When the client's time is over, on this node's monotonic clock. */
+  readonly dueMs: number;
   /** Fallbacks may be counted. */
   readonly sloppy: boolean;
   /** Where another coordinator may be asked for the same write. */

@@ -63,8 +63,6 @@ export class WriteOperation implements WriteOut, Writer {
   readonly #core: NodeCore;
   #command: WriteCommand;
   readonly #sink: Sink<WriteAnswer>;
-  /** When the client's time is over, on the monotonic clock. */
-  readonly #dueMs: number;
   #context: Context | undefined;
   #operation: Operation | undefined;
   /** The dot of this write, once it has one. */
@@ -88,7 +86,6 @@ export class WriteOperation implements WriteOut, Writer {
     this.#core = core;
     this.#command = command;
     this.#sink = sink;
-    this.#dueMs = core.clock.monotonicMs() + command.timeoutMs;
     this.#place = placeOf(core, command);
     this.#partition = partitionOfDiskKey(core.topology, command.diskKey);
   }
@@ -348,7 +345,7 @@ export class WriteOperation implements WriteOut, Writer {
 
   #replicate(object: KvObject, existed: boolean, stored: Entry | Hinted | undefined): void {
     this.#answer = this.#answerOf(object, existed, true);
-    this.#replication = new WriteReplication(this.#core, this.#command, this.#place, this.#generation, this.#dueMs, this);
+    this.#replication = new WriteReplication(this.#core, this.#command, this.#place, this.#generation, this);
     this.#replication.start(encodeObject(object, CHECKSUM, lend), headerOf(object), stored);
     if (!this.#replication.answered) this.#armDeadline();
   }
@@ -400,7 +397,7 @@ export class WriteOperation implements WriteOut, Writer {
   }
 
   #armDeadline(): void {
-    this.#deadline ??= this.#core.wheel.at(this.#dueMs, () => {
+    this.#deadline ??= this.#core.wheel.at(this.#command.dueMs, () => {
       if (this.#replication !== undefined) this.#replication.timedOut();
       else this.#refuse(new CoterieError('TIMEOUT', 'the write could not begin in time', { outcome: 'none' }));
     });
@@ -421,6 +418,6 @@ export class WriteOperation implements WriteOut, Writer {
   }
 
   #remainingMs(): number {
-    return Math.max(1, Math.ceil(this.#dueMs - this.#core.clock.monotonicMs()));
+    return Math.max(1, Math.ceil(this.#command.dueMs - this.#core.clock.monotonicMs()));
   }
 }

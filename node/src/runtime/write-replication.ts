@@ -40,18 +40,15 @@ export class WriteReplication {
   readonly #place: WritePlace;
   /** The oldest of the partition that anything in the write was read under: what is sent is as old. */
   readonly #generation: number;
-  readonly #dueMs: number;
   readonly #out: WriteOut;
   readonly #state: WriteState;
   #fallbackWrites: FallbackWrites | undefined;
 
-  /** @param dueMs when the client's time is over, on the monotonic clock */
-  constructor(core: NodeCore, command: WriteCommand, place: WritePlace, generation: number, dueMs: number, out: WriteOut) {
+  constructor(core: NodeCore, command: WriteCommand, place: WritePlace, generation: number, out: WriteOut) {
     this.#core = core;
     this.#command = command;
     this.#place = place;
     this.#generation = generation;
-    this.#dueMs = dueMs;
     this.#out = out;
     this.#state = newWrite(command.replicas.length, core.policies.writeQuorum(command.w), fallbackSlots(place));
   }
@@ -115,7 +112,7 @@ export class WriteReplication {
 
   /** How long the sending may take from now on. */
   #deadlineMs(): number {
-    return Math.max(LEAST_REPLICATION_MS, Math.ceil(this.#dueMs - this.#core.clock.monotonicMs()));
+    return Math.max(LEAST_REPLICATION_MS, Math.ceil(this.#command.dueMs - this.#core.clock.monotonicMs()));
   }
 
   /** Stores the object where this node coordinates it: among its data, or as a hint. */

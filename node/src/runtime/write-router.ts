@@ -50,7 +50,6 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
   /** Borrows its bytes within the call that brought it; afterwards they come from `#operation` or `#payload`. */
   readonly #command: WriteCommand;
   readonly #sink: Sink<WriteAnswer>;
-  readonly #startMs: number;
   /** Positions of the primaries that were tried, as bits. */
   #tried = 0;
   /** Members that were asked to stand in. */
@@ -73,7 +72,6 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
     this.#core = core;
     this.#command = command;
     this.#sink = sink;
-    this.#startMs = core.clock.monotonicMs();
   }
 
   start(): void {
@@ -215,15 +213,15 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
     return (this.#payload = encodeCoordinate({ ...fields, ...attempt }));
   }
 
-  /** The command with bytes that are still there, and the time that is left. */
+  /** The command with bytes that are still there. */
   #present(): WriteCommand {
     if (this.#payload === undefined) return this.#command;
     const { value, context } = decodeCoordinate(this.#payload);
-    return { ...this.#command, value, context, timeoutMs: this.#remainingMs() };
+    return { ...this.#command, value, context };
   }
 
   leftMs(): number {
-    return this.#startMs + this.#command.timeoutMs - this.#core.clock.monotonicMs();
+    return this.#command.dueMs - this.#core.clock.monotonicMs();
   }
 
   #remainingMs(): number {
