@@ -128,11 +128,9 @@ export class Hinting {
     this.store.stop();
   }
 
-  /** Whether the engine has failed. Closes it. */
-  async close(): Promise<{ readonly failed: boolean }> {
-    const failed = this.failed;
-    await this.store.engine.close();
-    return { failed };
+  /** Closes the engine. Resolves false where some of what it was given may be gone. */
+  close(): Promise<boolean> {
+    return this.store.engine.close();
   }
 
   get failed(): boolean {

@@ -265,13 +265,12 @@ export class CoterieNode implements KvNode {
     core.wheel.close();
     await this.#listener?.close();
     await core.transport.close();
-    const failed = core.store.engine.stats().state === 'failed';
-    await core.store.engine.close();
-    if (!failed) await trees?.close(core.store.engine);
-    const hints = await this.#parts.hinting.close();
+    const durable = await core.store.engine.close();
+    if (durable) await trees?.close(core.store.engine);
+    const hintsDurable = await this.#parts.hinting.close();
     const { counterUsed, latestMs } = core.leases;
-    // An engine that has failed may have lost what it was given.
-    if (!failed && !hints.failed) await file.change((identity) => endCleanly(identity, counterUsed, latestMs));
+    // What may have lost something that it was given has not stopped in order.
+    if (durable && hintsDurable) await file.change((identity) => endCleanly(identity, counterUsed, latestMs));
     await lock.release();
   }
 }

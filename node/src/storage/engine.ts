@@ -64,7 +64,7 @@ export class Engine {
   readonly #background: Background;
   /** What the log gave back at the start, where there is a follower who wants to know. */
   readonly replayed: Replayed | undefined;
-  #closing: Promise<void> | undefined;
+  #closing: Promise<boolean> | undefined;
 
   /** Opens the store, making it where there is none. @throws CoterieError DATA_DIR_IN_USE, DATA_DIR_NEWER, DATA_DAMAGED, DISK_FAILED */
   static async open(options: EngineOptions): Promise<Engine> {
@@ -364,19 +364,23 @@ export class Engine {
     return quarantineOf(this.#tree);
   }
 
-  /** Makes what was written durable, ends the background work and lets go of the directory. Idempotent. */
-  close(): Promise<void> {
+  /**
+   * Makes what was written durable, ends the background work and lets go of the directory. Idempotent. Resolves false where the disk has failed: some
+   * of it may be gone.
+   */
+  close(): Promise<boolean> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
-    const failed = await this.#writes.close();
+  async #close(): Promise<boolean> {
+    const durable = await this.#writes.close();
     await this.#background.close();
     await this.#tree.versions.close();
     await this.#reads.close();
     await this.#lock.release();
-    this.#settings.log({ level: 'info', name: 'closed', detail: { failed } });
+    this.#settings.log({ level: 'info', name: 'closed', detail: { durable } });
+    return durable;
   }
 
   /** Brings in the indexes and filters of new tables, before the first read would wait for them. */

@@ -179,13 +179,15 @@ export class WritePath {
     this.#owner.stopped(error);
   }
 
-  /** Makes durable what was taken. Answers whether the disk had failed. */
+  /** Makes durable what was taken. Answers whether it is. */
   async close(): Promise<boolean> {
     this.space.close();
     this.#state = 'closed';
-    await this.log.close(new CoterieError('CLOSED', 'the store was closed before the write was durable', { outcome: 'unknown' }));
+    const durable = await this.log.close(
+      new CoterieError('CLOSED', 'the store was closed before the write was durable', { outcome: 'unknown' }),
+    );
     this.gate.close();
-    return this.#failure !== undefined;
+    return durable && this.#failure === undefined;
   }
 
   #refuses(done: Acknowledge): boolean {

@@ -60,6 +60,29 @@ describe('restarts', () => {
       expect(texts(await cluster.node(2).get('default', key, {}))).toEqual(['new']);
     }));
 
+  test('after a stop whose last sync failed too: what it had acknowledged may be gone', () =>
+    scenario({ nodes: 3, n: 3, options: { engine: { fsync: { kind: 'interval', everyMs: 1000 }, reserveBytes: 0 } } }, async (cluster) => {
+      await cluster.start();
+      const key = cluster.keyOn(0, 1, 2);
+      await cluster.node(0).put('default', key, bytes('old'), {}, { w: 3 });
+      await cluster.sleep(1500);
+      cluster.isolate(2);
+      await cluster.until(() => cluster.node(0).cluster().members[2]?.reachable === false);
+      await cluster.node(0).put('default', key, bytes('new'), {}, {});
+      const volume = cluster.volume(1);
+      volume.judge = ({ kind, path }) => (kind === 'dataSync' && /\.log(\.new)?$/.test(path) ? 'io' : 'ok');
+      await cluster.stop(1);
+      volume.judge = () => 'ok';
+      volume.powerLoss();
+      cluster.heal();
+      await cluster.boot(1);
+      await cluster.ready();
+      expect(cluster.node(1).stats().counters['entriesCopied']).toBeGreaterThan(0);
+      cluster.kill(0);
+      await cluster.sleep(50);
+      expect(texts(await cluster.node(2).get('default', key, {}))).toEqual(['new']);
+    }));
+
   test('a single node needs nobody', () =>
     scenario({ nodes: 1, n: 1 }, async (cluster) => {
       await cluster.start();

@@ -355,6 +355,20 @@ describe('what a stop leaves', () => {
   });
 });
 
+describe('a stop on a full disk', () => {
+  it.each([false, true])('makes durable what was acknowledged, and tells whether it had taken more: %j', async (more) => {
+    const process = await start({ ...LOG, fsync: { kind: 'interval', everyMs: 60_000 } });
+    await process.timeline.run(write(process, 'a'));
+    const { volume } = process.mount;
+    volume.capacityBytes = volume.medium.usedBytes() + 10;
+    if (more) await expect(process.timeline.run(write(process, 'b'))).rejects.toMatchObject({ code: 'DISK_FAILED', outcome: 'unknown' });
+    expect(await process.timeline.run(process.engine.close())).toBe(!more);
+    volume.powerLoss();
+    volume.capacityBytes = Number.POSITIVE_INFINITY;
+    expect(await keysIn(await openEngine(volume, random.fork(), LOG))).toEqual(['a']);
+  });
+});
+
 describe('a failed fsync', () => {
   /** Fails the `which`-th syncs of log files, counting from 0. */
   function failSyncs(process: EngineProcess, which: (nth: number) => boolean): { paths: string[] } {
@@ -409,9 +423,9 @@ describe('a failed fsync', () => {
     const seen = failSyncs(process, which);
     await process.timeline.run(write(process, 'a'));
     expect(seen.paths).toEqual([]);
-    await process.timeline.run(process.engine.close());
+    expect(await process.timeline.run(process.engine.close())).toBe(said.length === 0);
     expect(events.filter(({ level }) => level === 'error').map(({ name }) => name)).toEqual(said);
-    expect(events.at(-1)).toMatchObject({ name: 'closed', detail: { failed: said.length > 0 } });
+    expect(events.at(-1)).toMatchObject({ name: 'closed', detail: { durable: said.length === 0 } });
     process.mount.volume.powerLoss();
     process.mount.volume.judge = (): 'ok' => 'ok';
     const again = await openEngine(process.mount.volume, random.fork(), LOG);

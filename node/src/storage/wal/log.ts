@@ -115,19 +115,28 @@ export class Log {
     return bytes;
   }
 
-  /** Writes and syncs what is there, marks it, closes the files. Callbacks still waiting (after a failure) get `error`. */
-  async close(error: CoterieError): Promise<void> {
+  /**
+   * Writes and syncs what is there, marks it, closes the files. Callbacks still waiting (after a failure) get `error`. Answers whether all that was
+   * taken is on the disk.
+   */
+  async close(error: CoterieError): Promise<boolean> {
     this.#idle?.cancel();
     this.#interval?.cancel();
+    await this.#drain();
+    // Before the mark, which nobody misses where there is no room for it.
+    let durable = !this.#segments.some((segment) => segment.hasUnwritten);
     const active = this.#segments.at(-1);
-    if (this.#state === 'running' && active !== undefined) {
-      await this.#drain();
+    if (this.#canPump() && active !== undefined) {
       await this.#mark(active);
       if (!active.broken) await this.#files.sync(active).catch(() => undefined);
     }
+    // What has failed goes to a new file.
     await this.#drain();
     this.#state = 'closed';
     for (const segment of this.#segments) {
+      // Of a full disk too what was written, and acknowledged, is to be there.
+      await this.#files.sync(segment).catch(() => undefined);
+      if (segment.synced !== segment.position) durable = false;
       if (segment.waiting.length > 0) this.#owner.acknowledge(segment.waiting, error);
       segment.waiting = [];
       await segment.syncing;
@@ -138,6 +147,7 @@ export class Log {
     }
     this.#segments.length = 0;
     await this.#files.close();
+    return durable;
   }
 
   #kick(): void {
