@@ -270,7 +270,14 @@ export class CoterieNode implements KvNode {
     const hintsDurable = await this.#parts.hinting.close();
     const { counterUsed, latestMs } = core.leases;
     // What may have lost something that it was given has not stopped in order.
-    if (durable && hintsDurable) await file.change((identity) => endCleanly(identity, counterUsed, latestMs));
+    if (durable && hintsDurable) {
+      await file
+        .change((identity) => endCleanly(identity, counterUsed, latestMs))
+        .catch((error: unknown) => {
+          // Nothing is lost: the next start is an unclean one.
+          core.warn('stop-not-recorded', { reason: asCoterieError(error).message });
+        });
+    }
     await lock.release();
   }
 }

@@ -83,6 +83,21 @@ describe('restarts', () => {
       expect(texts(await cluster.node(2).get('default', key, {}))).toEqual(['new']);
     }));
 
+  test('after a stop on a full disk, which cannot be recorded, is an unclean one', () =>
+    scenario({ nodes: 3, n: 3 }, async (cluster) => {
+      await cluster.start();
+      await cluster.node(0).put('default', 'k', bytes('v'), {}, { w: 3 });
+      const { actorEpoch } = cluster.node(0).stats();
+      const volume = cluster.volume(0);
+      volume.capacityBytes = volume.medium.usedBytes();
+      await cluster.stop(0);
+      volume.capacityBytes = Number.POSITIVE_INFINITY;
+      await cluster.boot(0);
+      await cluster.ready();
+      expect(cluster.node(0).stats().actorEpoch).not.toBe(actorEpoch);
+      expect(texts(await cluster.node(0).get('default', 'k', { r: 3 }))).toEqual(['v']);
+    }));
+
   test('a single node needs nobody', () =>
     scenario({ nodes: 1, n: 1 }, async (cluster) => {
       await cluster.start();
