@@ -142,6 +142,12 @@ export class WriteOperation implements WriteOut, Writer {
     this.#leave();
   }
 
+  /** Whether the value is what this write wrote. */
+  isOwn(object: KvObject, sibling: Sibling): boolean {
+    if (this.#minted !== undefined && sameDot(this.#minted, sibling)) return true;
+    return this.#operation !== undefined && operationOf(object, sibling)?.id === this.#operation.id;
+  }
+
   /** What was gathered under a generation that is refused by now may hold what was collected since: it is gathered anew. */
   #keepGeneration(): void {
     const { generations } = this.#core.store;
@@ -352,12 +358,6 @@ export class WriteOperation implements WriteOut, Writer {
 
   #answerOf(object: KvObject, existed: boolean, changed: boolean): ObjectWritten {
     return new ObjectWritten(this.#core, this.#command, object, existed, changed, this);
-  }
-
-  /** Whether the value is what this write wrote. */
-  isOwn(object: KvObject, sibling: Sibling): boolean {
-    if (this.#minted !== undefined && sameDot(this.#minted, sibling)) return true;
-    return this.#operation !== undefined && operationOf(object, sibling)?.id === this.#operation.id;
   }
 
   #warn(applied: Extract<Applied, { kind: 'applied' }>): void {
