@@ -169,8 +169,7 @@ export class Admission implements AdmissionOut<WaitingOperation> {
    * @param tookMs undefined for an operation whose duration says nothing of the node
    * @param writes as that of a write does which a stop of the store has held
    */
-  ended(tookMs: number | undefined, error?: CoterieError, writes = false): void {
-    const nowMs = this.#clock.monotonicMs();
+  ended(nowMs: number, tookMs: number | undefined, error?: CoterieError, writes = false): void {
     const stoppedMs = this.#stoppedMs();
     writersStopped(this.#state, stoppedMs);
     const held = writes && tookMs !== undefined && nowMs - tookMs <= stoppedMs;

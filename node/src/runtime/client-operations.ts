@@ -187,7 +187,7 @@ export class ClientOperations {
         if (keys.length >= count || round === MOST_ROUNDS) return { cursor: cursorOfToken(at), keys };
       }
     } finally {
-      this.#core.admission.ended(undefined);
+      this.#core.admission.ended(this.#core.clock.monotonicMs(), undefined);
     }
   }
 
@@ -205,7 +205,7 @@ export class ClientOperations {
       }
       return total;
     } finally {
-      this.#core.admission.ended(undefined);
+      this.#core.admission.ended(this.#core.clock.monotonicMs(), undefined);
     }
   }
 

@@ -55,10 +55,11 @@ abstract class Operation<R> {
     this.#over = true;
     if (!this.begun) return;
     const { clock, pace, admission } = this.core;
-    const tookMs = clock.monotonicMs() - this.#startMs;
+    const nowMs = clock.monotonicMs();
+    const tookMs = nowMs - this.#startMs;
     this.#took.observe(tookMs);
     pace.observe(tookMs);
-    if (this.#admitted) admission.ended(tookMs, error, this.writes);
+    if (this.#admitted) admission.ended(nowMs, tookMs, error, this.writes);
   }
 }
 

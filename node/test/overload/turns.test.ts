@@ -64,7 +64,7 @@ class Loop {
   round(operations: number, tookMs: number, writes: boolean): void {
     for (let i = 0; i < operations; i += 1) expect(this.admission.enters(this.clock.nowMs)).toBe(true);
     this.work(tookMs);
-    for (let i = 0; i < operations; i += 1) this.admission.ended(tookMs, undefined, writes);
+    for (let i = 0; i < operations; i += 1) this.admission.ended(this.clock.nowMs, tookMs, undefined, writes);
   }
 
   /** As many operations as a turn serves in any case. */
