@@ -10,6 +10,20 @@ async function fill(cluster: VirtualCluster, count: number, value: string): Prom
   return keys;
 }
 
+const INTERVAL: ClusterSpec = { nodes: 3, n: 3, options: { engine: { fsync: { kind: 'interval', everyMs: 1000 }, reserveBytes: 0 } } };
+
+/** A key whose newest value nodes 0 and 1 have just acknowledged, while node 2 is away and has an older one. */
+async function writtenWithout2(cluster: VirtualCluster): Promise<string> {
+  await cluster.start();
+  const key = cluster.keyOn(0, 1, 2);
+  await cluster.node(0).put('default', key, bytes('old'), {}, { w: 3 });
+  await cluster.sleep(1500);
+  cluster.isolate(2);
+  await cluster.until(() => cluster.node(0).cluster().members[2]?.reachable === false);
+  await cluster.node(0).put('default', key, bytes('new'), {}, {});
+  return key;
+}
+
 describe('restarts', () => {
   test('a clean one keeps store and actor; an unclean one takes a new actor', () =>
     scenario({ nodes: 3, n: 3 }, async (cluster) => {
@@ -41,14 +55,8 @@ describe('restarts', () => {
     }));
 
   test('with fsync: interval a store that lost power synchronises before it counts again', () =>
-    scenario({ nodes: 3, n: 3, options: { engine: { fsync: { kind: 'interval', everyMs: 1000 }, reserveBytes: 0 } } }, async (cluster) => {
-      await cluster.start();
-      const key = cluster.keyOn(0, 1, 2);
-      await cluster.node(0).put('default', key, bytes('old'), {}, { w: 3 });
-      await cluster.sleep(1500);
-      cluster.isolate(2);
-      await cluster.until(() => cluster.node(0).cluster().members[2]?.reachable === false);
-      await cluster.node(0).put('default', key, bytes('new'), {}, {});
+    scenario(INTERVAL, async (cluster) => {
+      const key = await writtenWithout2(cluster);
       cluster.kill(1, 'power-loss');
       cluster.heal();
       await cluster.boot(1);
@@ -61,14 +69,8 @@ describe('restarts', () => {
     }));
 
   test('after a stop whose last sync failed too: what it had acknowledged may be gone', () =>
-    scenario({ nodes: 3, n: 3, options: { engine: { fsync: { kind: 'interval', everyMs: 1000 }, reserveBytes: 0 } } }, async (cluster) => {
-      await cluster.start();
-      const key = cluster.keyOn(0, 1, 2);
-      await cluster.node(0).put('default', key, bytes('old'), {}, { w: 3 });
-      await cluster.sleep(1500);
-      cluster.isolate(2);
-      await cluster.until(() => cluster.node(0).cluster().members[2]?.reachable === false);
-      await cluster.node(0).put('default', key, bytes('new'), {}, {});
+    scenario(INTERVAL, async (cluster) => {
+      const key = await writtenWithout2(cluster);
       const volume = cluster.volume(1);
       volume.judge = ({ kind, path }) => (kind === 'dataSync' && /\.log(\.new)?$/.test(path) ? 'io' : 'ok');
       await cluster.stop(1);
