@@ -2,8 +2,8 @@
 
 import type { Coverage } from './coverage.ts';
 
-/** Fewer seeds than this prove nothing about coverage: the rarest of it would be a matter of luck. */
-const LEAST_SEEDS = 200;
+/** Fewer seeds than this prove nothing about coverage. */
+const LEAST_SEEDS = 60;
 const PER_SEEDS = 300;
 
 export const MINIMUMS: Readonly<Record<string, number>> = {
