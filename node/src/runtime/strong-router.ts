@@ -12,7 +12,7 @@ import { MESSAGE } from '../transport/messages/message-type.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
 import { StrongWriteOperation } from './strong-write-operation.ts';
-import type { WriteAnswer, WriteCommand } from './write-command.ts';
+import { remainingMs, type WriteAnswer, type WriteCommand } from './write-command.ts';
 import { DOUBTFUL, ELSEWHERE, UNNAMED } from './write-router.ts';
 
 export class StrongRouter implements Sink<WriteAnswer> {
@@ -76,6 +76,6 @@ export class StrongRouter implements Sink<WriteAnswer> {
   }
 
   #remainingMs(): number {
-    return Math.max(1, Math.ceil(this.#operation.command.dueMs - this.#core.clock.monotonicMs()));
+    return remainingMs(this.#operation.command, this.#core.clock.monotonicMs());
   }
 }

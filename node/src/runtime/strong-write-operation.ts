@@ -32,7 +32,7 @@ import type { Reply } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import { CHECKSUM, type NodeCore } from './core.ts';
 import type { Accepted, HeldTag, Promised } from './registers.ts';
-import { bodyHash, owned, type WriteAnswer, type WriteCommand } from './write-command.ts';
+import { bodyHash, owned, remainingMs, type WriteAnswer, type WriteCommand } from './write-command.ts';
 
 /** Copies keep going out for so long after a client has stopped waiting. */
 const LEAST_REPLICATION_MS = 1000;
@@ -244,6 +244,6 @@ export class StrongWriteOperation implements StrongWriteOut {
   }
 
   #remainingMs(): number {
-    return Math.max(1, Math.ceil(this.#command.dueMs - this.#core.clock.monotonicMs()));
+    return remainingMs(this.#command, this.#core.clock.monotonicMs());
   }
 }

@@ -66,6 +66,11 @@ export function owned(command: WriteCommand): WriteCommand {
   };
 }
 
+/** What is left of the client's time, in ms, for a message: at least 1. */
+export function remainingMs({ dueMs }: WriteCommand, nowMs: number): number {
+  return Math.max(1, Math.ceil(dueMs - nowMs));
+}
+
 /** "coterie body" as a key: constant, because retries come through any node. */
 const KEY = { k0: 0x636f7465, k1: 0x626f6479 } as const;
 const scratch: Hash64 = { hi: 0, lo: 0 };

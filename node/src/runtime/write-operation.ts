@@ -36,7 +36,7 @@ import { GatherOperation } from './gather-operation.ts';
 import type { Hinted } from './hint-store.ts';
 import { ObjectWritten, type Writer } from './object-written.ts';
 import { fallbackSlots, type WritePlace, WriteReplication } from './write-replication.ts';
-import { bodyHash, owned, type WriteAnswer, type WriteCommand } from './write-command.ts';
+import { bodyHash, owned, remainingMs, type WriteAnswer, type WriteCommand } from './write-command.ts';
 
 /** When to ask again where fallbacks are full. */
 const FULL_RETRY_MS = 1000;
@@ -418,6 +418,6 @@ export class WriteOperation implements WriteOut, Writer {
   }
 
   #remainingMs(): number {
-    return Math.max(1, Math.ceil(this.#command.dueMs - this.#core.clock.monotonicMs()));
+    return remainingMs(this.#command, this.#core.clock.monotonicMs());
   }
 }

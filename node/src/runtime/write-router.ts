@@ -12,7 +12,7 @@ import { MESSAGE } from '../transport/messages/message-type.ts';
 import type { Reply } from '../transport/request.ts';
 import type { Sink } from './answer.ts';
 import type { NodeCore } from './core.ts';
-import type { Attempt, WriteAnswer, WriteCommand } from './write-command.ts';
+import { type Attempt, remainingMs, type WriteAnswer, type WriteCommand } from './write-command.ts';
 import { type Coordinators, HedgedWrite } from './hedged-write.ts';
 import { SECOND_WITHIN_MS } from './write-hedging.ts';
 import { WriteOperation } from './write-operation.ts';
@@ -225,7 +225,7 @@ export class WriteRouter implements Sink<WriteAnswer>, Coordinators {
   }
 
   #remainingMs(): number {
-    return Math.max(1, Math.ceil(this.leftMs()));
+    return remainingMs(this.#command, this.#core.clock.monotonicMs());
   }
 }
 
