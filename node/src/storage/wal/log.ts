@@ -135,8 +135,9 @@ export class Log {
     this.#state = 'closed';
     for (const segment of this.#segments) {
       // Of a full disk too what was written, and acknowledged, is to be there.
-      await this.#files.sync(segment).catch(() => undefined);
-      if (segment.synced !== segment.position) durable = false;
+      await this.#files.sync(segment).catch(() => {
+        durable = false;
+      });
       if (segment.waiting.length > 0) this.#owner.acknowledge(segment.waiting, error);
       segment.waiting = [];
       await segment.syncing;
