@@ -24,6 +24,18 @@ async function writtenWithout2(cluster: VirtualCluster): Promise<string> {
   return key;
 }
 
+/** Node 1, which may have lost that value, starts and has it again. */
+async function synchronisesFirst(cluster: VirtualCluster, key: string): Promise<void> {
+  cluster.heal();
+  await cluster.boot(1);
+  await cluster.ready();
+  expect(cluster.node(1).stats().counters['entriesCopied']).toBeGreaterThan(0);
+  // Node 0, the only one that had it, may go now.
+  cluster.kill(0);
+  await cluster.sleep(50);
+  expect(texts(await cluster.node(2).get('default', key, {}))).toEqual(['new']);
+}
+
 describe('restarts', () => {
   test('a clean one keeps store and actor; an unclean one takes a new actor', () =>
     scenario({ nodes: 3, n: 3 }, async (cluster) => {
@@ -58,14 +70,7 @@ describe('restarts', () => {
     scenario(INTERVAL, async (cluster) => {
       const key = await writtenWithout2(cluster);
       cluster.kill(1, 'power-loss');
-      cluster.heal();
-      await cluster.boot(1);
-      await cluster.ready();
-      expect(cluster.node(1).stats().counters['entriesCopied']).toBeGreaterThan(0);
-      // Node 0, the only one that had it, may go now.
-      cluster.kill(0);
-      await cluster.sleep(50);
-      expect(texts(await cluster.node(2).get('default', key, {}))).toEqual(['new']);
+      await synchronisesFirst(cluster, key);
     }));
 
   test('after a stop whose last sync failed too: what it had acknowledged may be gone', () =>
@@ -76,13 +81,7 @@ describe('restarts', () => {
       await cluster.stop(1);
       volume.judge = () => 'ok';
       volume.powerLoss();
-      cluster.heal();
-      await cluster.boot(1);
-      await cluster.ready();
-      expect(cluster.node(1).stats().counters['entriesCopied']).toBeGreaterThan(0);
-      cluster.kill(0);
-      await cluster.sleep(50);
-      expect(texts(await cluster.node(2).get('default', key, {}))).toEqual(['new']);
+      await synchronisesFirst(cluster, key);
     }));
 
   test('after a stop on a full disk, which cannot be recorded, is an unclean one', () =>
